@@ -1,0 +1,348 @@
+"""The engine's decisions, pure: events in, commands out. No process, thread, clock or I/O.
+
+Which task goes to which worker, what a death means for each task the worker had, when the pool is done. Run by the
+supervisor's thread alone, and by the model tests, in which crashes are ordinary events.
+
+Words: a *job* is what was submitted in one message (a call, or a chunk of a map) and holds 1..n items; a *part* is a
+run of a job's items that is pending or with a worker; a *lane* is a worker with its channel. Every item of every job is
+settled exactly once, by the `Settle` command.
+
+States of a lane::
+
+    STARTING --ready--> READY --stop, retire, spent--> STOPPING --lost--> (gone)
+        |                 `-------------lost--------------------------------^
+        `---lost: start again, or the pool is broken
+
+States of the engine::
+
+    RUNNING --close--> CLOSING --no job, no lane left--> FINISHED
+        `--terminate, broken--> ENDING --no lane left----^
+
+A worker takes its messages in order and answers each item before it begins the next. So of the parts a dead worker
+had, those unread were never begun, and of the rest only the item its page names can have been cut short.
+
+As a submitting thread may send straight to an idle worker and tell the engine afterwards (`sent`), an answer may come
+for a job the engine does not know yet, and waits in `orphans`. A job whose `sent` never comes does not exist.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from .ledger import RETURNED, Ledger
+from .state import (
+    BROKEN,
+    CLOSING,
+    ENDING,
+    FINISHED,
+    LOST,
+    MAX_ATTEMPTS,
+    MAX_BARREN,
+    READY,
+    RUNNING,
+    SPARE_START_DEATHS,
+    STARTING,
+    STOPPING,
+    TERMINATED,
+    UNCLEAN,
+    Abandon,
+    Command,
+    Death,
+    Finished,
+    Job,
+    Lane,
+    Part,
+    Pause,
+    Recall,
+    Send,
+    Start,
+    Stop,
+)  # fmt: skip
+
+
+class Engine(Ledger):
+    """Decides for one pool.
+
+    Args:
+        processes: Workers to keep.
+        depth: Messages a worker may have at once, the one it works at included.
+        budget: Items after which a worker is replaced, or None.
+    """
+
+    state: str
+
+    def __init__(self, processes: int, depth: int = 16, budget: int | None = None) -> None:
+        super().__init__()
+        self.processes = processes
+        self.depth = depth
+        self.budget = budget
+        self.lanes: dict[int, Lane] = {}
+        self._numbers = itertools.count()
+        self._doubts = itertools.count(1)
+        self._paused = False
+        self._failures = 0
+        self._start_deaths = 0
+        self._barren = 0
+
+    def submitted(self, job: Job) -> None:
+        """A job came in that nobody has yet."""
+        if self._accept(job):
+            self.pending.append(Part(job, 0, job.count))
+
+    def sent(self, job: Job, lane_id: int) -> None:
+        """A job came in that its submitter has sent to the lane already."""
+        if not self._accept(job, may_have_run=True):
+            return
+        part = Part(job, 0, job.count)
+        kind, data = self.orphans.pop(job.ident, (None, None))
+        lane = self.lanes.get(lane_id)
+        if kind is not None and kind != RETURNED:
+            self._settle(part, kind, data)
+        elif lane is None or kind == RETURNED:
+            self.pending.appendleft(part)  # the worker is gone, and never read it
+        else:
+            lane.parts[job.ident] = part
+
+    def outcome(self, lane_id: int, job_id: int, index: int, kind: int, data: Any) -> None:
+        """A worker answered for an item. An answer that came before (by the page's log) is passed over."""
+        lane = self.lanes[lane_id]
+        lane.full, lane.doubted = False, 0
+        self._barren = 0
+        part = lane.parts.get(job_id)
+        if part is None:
+            if job_id not in self.jobs and self.active:
+                self._keep_orphan(job_id, kind, data)
+            return
+        if index == part.next:
+            self._settle(part, kind, data)
+            if part.next == part.stop:
+                del lane.parts[job_id]
+
+    def refused(self, lane_id: int, part: Part, start: int, stop: int) -> None:
+        """The channel did not take what `Send` named; nothing of it was sent."""
+        lane = self.lanes[lane_id]
+        lane.full = True
+        lane.parts.pop(part.job.ident, None)
+        if lane.budget is not None:
+            lane.budget += stop - start
+        self._requeue(part.job, start, stop, part.attempts)
+
+    def recalled(self, lane_id: int, job_id: int) -> None:
+        """A message was taken back that the worker had not read."""
+        lane = self.lanes[lane_id]
+        part = lane.parts.pop(job_id, None)
+        if part is None:
+            if job_id not in self.jobs:
+                self._keep_orphan(job_id, RETURNED, None)
+            return
+        if lane.budget is not None:
+            lane.budget += part.stop - part.start
+        lane.doubted = next(self._doubts)  # it may be stopped: until it answers, others go first
+        self._requeue(part.job, part.start, part.stop, part.attempts)
+
+    def adopt(self) -> int:
+        """A new lane, for a worker that is being started."""
+        ident = next(self._numbers)
+        self.lanes[ident] = Lane(ident, self.budget)
+        return ident
+
+    def ready(self, lane_id: int) -> None:
+        """The worker's initializer has run."""
+        lane = self.lanes[lane_id]
+        if lane.state == STARTING:
+            lane.state = READY
+        self._start_deaths = self._failures = 0
+
+    def start_failed(self, lane_id: int) -> None:
+        """The worker could not be started (no descriptors, no memory, no processes): try again later."""
+        del self.lanes[lane_id]
+        self._failures += 1
+        self._pause()
+
+    def resume(self) -> None:
+        """The pause is over."""
+        self._paused = False
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.commands.append(Pause(max(self._failures, 1)))
+
+    def retired(self, lane_id: int, job_id: int, data: Any) -> None:
+        """The worker begins no item any more. With `data` the item at hand may be at fault, without an earlier one."""
+        lane = self.lanes[lane_id]
+        lane.state = STOPPING
+        lane.retired = True
+        part = lane.parts.pop(job_id, None)
+        if part is None:
+            if job_id and job_id not in self.jobs:
+                self._keep_orphan(job_id, RETURNED, None)
+            return
+        failures = part.attempts if data is None else part.attempts + 1
+        if failures >= MAX_ATTEMPTS:
+            self._settle(part, UNCLEAN, data)
+            failures = 0
+        self._requeue(part.job, part.next, part.stop, failures)
+
+    def lost(self, lane_id: int, death: Death) -> None:
+        """The worker is dead, expected or not. Everything it answered has been given to `outcome` before."""
+        lane = self.lanes.pop(lane_id)
+        if lane.state == STARTING and self.active:
+            self._died_early(death)
+        elif lane.state == READY:
+            self._barren += 1
+            if self._barren >= MAX_BARREN:
+                self._pause()
+        for part in reversed(lane.parts.values()):  # each goes to the front, so the oldest ends up first
+            self._recover(part, death)
+        unknown = death.job not in lane.parts and death.job not in self.jobs and death.job not in self.orphans
+        if death.phase and unknown and self.active:
+            self._keep_orphan(death.job, LOST, death.loss(death.phase > 1))
+
+    def _died_early(self, death: Death) -> None:
+        self._start_deaths += 1
+        killed = death.exitcode is not None and death.exitcode < 0
+        if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
+            self.broken((("died", {"exitcode": death.exitcode}), death.pid))
+
+    def _recover(self, part: Part, death: Death) -> None:
+        job = part.job
+        if job.ident not in self.jobs:
+            return
+        at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
+        if job.ident in death.unread or not at_hand:
+            # Unread, or received but not begun, or between two items of a chunk.
+            if part.next == part.start:
+                part.attempts += 1
+            if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
+                self._requeue(job, part.next, part.stop, part.attempts)
+                return
+            self._settle(part, LOST, death.loss(False, part))
+        else:
+            while part.next < death.index:  # cannot happen while workers answer in order; never leave one waiting
+                self._settle(part, LOST, death.loss(True, part))
+            self._settle(part, LOST, death.loss(death.phase > 1, part))
+        self._requeue(job, part.next, part.stop)
+
+    def close(self) -> None:
+        """No more jobs are to come; finish what there is."""
+        if self.state == RUNNING:
+            self.state = CLOSING
+
+    def terminate(self) -> None:
+        """Settle everything as terminated and end all workers."""
+        self._end(TERMINATED, None)
+
+    def broken(self, data: Any) -> None:
+        """Workers cannot become ready; settle everything with the reason and end all workers."""
+        self._end(BROKEN, data)
+
+    def _end(self, kind: int, data: Any) -> None:
+        if not self.active:
+            return
+        self.state = ENDING
+        self._ending = (kind, data)
+        for part in (*self.pending, *self.inputs.values()):
+            self._abort(part, may_have_run=False)
+        self.pending.clear()
+        self.inputs.clear()
+        for lane in self.lanes.values():
+            for part in lane.parts.values():
+                self._abort(part, may_have_run=True)
+            lane.parts.clear()
+            lane.state = STOPPING
+        self.orphans.clear()
+        self.commands.append(Abandon())
+
+    def step(self) -> list[Command]:
+        """Decides what follows from the events since the last step, and hands out the commands, oldest first."""
+        if self.state == CLOSING and not self.jobs:
+            self._stop_all()
+        elif self.active:
+            self._staff()
+            for lane in filter(lambda lane: lane.retired, self.lanes.values()):  # reads no more, may be slow to exit
+                self.commands.extend(Recall(lane.ident) for _ in lane.parts)
+            if self.pending:
+                self._dispatch()
+            else:
+                self._steal(2)
+        if not self.lanes and (self.state == ENDING or (self.state == CLOSING and not self.jobs)):
+            self.state = FINISHED
+            self.commands.append(Finished())
+        return self.take_commands()
+
+    def nudge(self) -> list[Command]:
+        """Now and then: tries full channels again, and takes back what a stopped worker has not read."""
+        for lane in self.lanes.values():
+            lane.full = False
+        if self.active:
+            if self.pending:
+                self._dispatch()
+            else:
+                self._steal(1)
+        return self.take_commands()
+
+    def idle(self) -> Iterable[int]:
+        """Lanes to which a submitter may send by itself."""
+        if self.pending or self.state != RUNNING or self.budget is not None:
+            return ()  # a budget is counted here, before a message is sent
+        lanes = self.lanes.values()
+        return [lane.ident for lane in lanes if lane.state == READY and not lane.parts and not lane.doubted]
+
+    def _staff(self) -> None:
+        if not self._paused:
+            staying = sum(not lane.retired for lane in self.lanes.values())  # others may take their time to exit
+            for _ in range(min(self.processes - staying, 2 * self.processes - len(self.lanes))):
+                self.commands.append(Start(self.adopt()))
+
+    def _stop_all(self) -> None:
+        for lane in self.lanes.values():
+            if lane.state != STOPPING:
+                self._stop(lane)
+
+    def _stop(self, lane: Lane) -> None:
+        lane.state = STOPPING
+        self.commands.append(Stop(lane.ident))
+
+    def _dispatch(self) -> None:
+        """Sends pending parts ahead, breadth first, so that no worker is given a second one while another has none."""
+        lanes = [lane for lane in self.lanes.values() if lane.state == READY and not lane.full]
+        lanes.sort(key=lambda lane: lane.doubted)
+        for level in range(self.depth):
+            for lane in lanes:
+                if not self.pending:
+                    return
+                # One part of a job to a lane: its answers are told apart by the job.
+                if len(lane.parts) <= level and lane.state == READY and self.pending[0].job.ident not in lane.parts:
+                    self._send(lane, self.pending.popleft())
+
+    def _send(self, lane: Lane, part: Part) -> None:
+        if part.job.ident not in self.jobs:
+            return
+        if lane.budget is not None and part.stop - part.start > lane.budget:
+            rest = Part(part.job, part.start + lane.budget, part.stop)
+            part.stop = rest.start
+            self.pending.appendleft(rest)
+        lane.parts[part.job.ident] = part
+        self.commands.append(Send(lane.ident, part, part.start, part.stop))
+        if lane.budget is not None:
+            self._spend(lane, part.stop - part.start)
+
+    def _spend(self, lane: Lane, items: int) -> None:
+        assert lane.budget is not None
+        lane.budget -= items
+        if lane.budget <= 0 and lane.state == READY:
+            self._stop(lane)
+
+    def _steal(self, least: int) -> None:
+        """A task must not wait behind a running one while another worker has nothing to do."""
+        idle = sum(1 for lane in self.lanes.values() if lane.state == READY and not lane.parts)
+        if not idle:
+            return
+        donors = [lane for lane in self.lanes.values() if len(lane.parts) >= least]
+        donors.sort(key=lambda lane: -len(lane.parts))
+        if least > 1:  # of several parts at least one is unread; of a single one nobody knows, so all are asked
+            del donors[idle:]
+        self.commands.extend(Recall(lane.ident) for lane in donors)

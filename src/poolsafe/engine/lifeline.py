@@ -1,0 +1,86 @@
+"""How a worker notices that its parent is gone, whatever the worker is doing at that moment.
+
+The parent holds the write end of one pipe for all its workers and never writes. When it dies, in whatever way, the
+kernel closes that end. On Linux the worker asks the kernel to answer the closing with SIGKILL (`fcntl(2)`, F_SETSIG and
+O_ASYNC; the signal cannot be caught, blocked or ignored by a task, and needs no thread). Elsewhere a thread waits for
+end-of-file.
+
+`O_ASYNC` and the owner belong to the *open file description*, which forked workers share; so each worker opens the
+pipe anew through /proc/self/fd. Where that fails, the thread serves.
+
+Used by: supervisor (makes it), child (arms it). What may go wrong: the parent may die while the worker arms; therefore
+the worker looks for end-of-file once more after arming.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from multiprocessing import context, reduction
+from typing import Any
+
+from .fds import pipe
+
+
+class Lifeline:
+    """One per pool. The read end goes to every worker; the write end stays with the parent alone."""
+
+    def __init__(self, *, use_thread: bool = False) -> None:
+        self._reader, self._writer = pipe()
+        self._use_thread = use_thread
+
+    def __getstate__(self) -> Any:
+        context.assert_spawning(self)
+        return reduction.DupFd(self._reader), self._use_thread
+
+    def __setstate__(self, state: Any) -> None:
+        fd, self._use_thread = state
+        self._reader = fd.detach()
+        self._writer = -1
+
+    def close_writer(self) -> None:
+        """Lets go of the parent's end: in the parent when the pool is over, in any forked child at once."""
+        fd, self._writer = self._writer, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Closes both ends, in the parent."""
+        self.close_writer()
+        fd, self._reader = self._reader, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def arm(self) -> None:
+        """Ties the life of this process to the parent's. Called once, in the worker."""
+        self.close_writer()  # a forked worker has inherited it, and would keep itself and others alive
+        os.set_inheritable(self._reader, False)
+        if self._use_thread or not self._arm_signal():
+            threading.Thread(target=self._watch, name="poolsafe-lifeline", daemon=True).start()
+
+    def _arm_signal(self) -> bool:
+        try:
+            import fcntl
+
+            fd = os.open(f"/proc/self/fd/{self._reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        except (ImportError, OSError, AttributeError):
+            return False
+        os.close(self._reader)
+        self._reader = fd
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if poll.poll(0):  # nothing is ever written: an event means that the other end is closed
+            os._exit(1)
+        return True
+
+    def _watch(self) -> None:
+        try:
+            os.read(self._reader, 1)
+        except OSError:
+            return  # a task closed every descriptor; the parent notices by the channel
+        os._exit(1)

@@ -1,0 +1,132 @@
+"""From the first sign that a worker is dead to what that means for its tasks.
+
+Signs are: its pidfd or sentinel is readable, or its channel has ended. Any of them is believed: a sentinel may stay
+open because a grandchild holds it, an exit status may be taken by somebody else's `waitpid`, a task may close every
+descriptor. A worker whose channel has ended cannot do anything for us any more, and is killed.
+
+Used by: supervisor, in its thread. What may go wrong: nobody ever learns the exit code (after a moment the worker is
+buried without one).
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Protocol
+
+from .child import CUT_OFF_CODE
+from .core import Engine
+from .crew import Crew
+from .intake import Intake
+from .state import STOPPING, Death
+from .tally import Tally
+from .timers import Timers
+
+#: Seconds to wait for an exit code when the process is known to have ended.
+CODE_PATIENCE = 0.2
+#: Seconds to wait for the process to end when its channel has.
+END_PATIENCE = 1.0
+#: Seconds that a worker has for ending by itself when it was told to, with nothing left to do.
+STOP_GRACE = 5.0
+#: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
+CUT_OFF_PATIENCE = 0.05
+_AGAIN = 0.01
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+class Owner(Protocol):
+    """What the mortuary needs of the supervisor."""
+
+    engine: Engine
+    intake: Intake
+    timers: Timers
+    crew: Crew
+    tally: Tally
+
+    def take_in(self) -> None:
+        """Tells the engine what was submitted so far."""
+
+    def deliver(self, lane: int, frames: Any) -> None:
+        """Tells the engine what a worker sent."""
+
+
+class _Suspicion:
+    """What is known of a worker that is probably dead."""
+
+    __slots__ = ("cut_off", "ended", "since")
+
+    def __init__(self, since: float, ended: bool, cut_off: bool = False) -> None:
+        self.since = since
+        self.ended = ended
+        self.cut_off = cut_off
+
+
+class Mortuary:
+    """See the module."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._suspected: dict[int, _Suspicion] = {}
+        self._stopping: dict[int, float] = {}
+        self._burying = False
+
+    def suspect(self, lane: int, *, ended: bool) -> None:
+        """There is a sign that the lane's worker is dead; `ended` when it is the process itself that ended."""
+        known = self._suspected.get(lane)
+        if known is None or (ended and not known.ended):
+            self._suspected[lane] = _Suspicion(self._owner.timers.clock(), ended, known is not None and known.cut_off)
+        if self._burying:  # one funeral at a time: hundreds of workers may end together
+            self._owner.timers.after(0, lambda: self._look(lane))
+        else:
+            self._look(lane)
+
+    def _look(self, lane: int) -> None:
+        suspicion = self._suspected.get(lane)
+        if suspicion is None:
+            return  # buried in the meantime
+        worker = self._owner.crew.workers[lane]
+        code = worker.exitcode
+        age = self._owner.timers.clock() - suspicion.since
+        ended = suspicion.ended and not worker.lives()  # exec closes a sentinel, and the process goes on
+        if code is not None or age >= (CODE_PATIENCE if ended else END_PATIENCE):
+            self.bury(lane, code)
+            return
+        if not ended and not suspicion.cut_off and age >= CUT_OFF_PATIENCE:
+            suspicion.cut_off = True
+            worker.send_signal(KILL)
+        self._owner.timers.after(_AGAIN, lambda: self._look(lane))
+
+    def bury(self, lane: int, code: int | None) -> None:
+        """Finds out what the dead worker leaves behind, and tells the engine."""
+        owner = self._owner
+        self._burying = True
+        owner.intake.reclaim()  # nobody shall send to it any more
+        owner.take_in()
+        self._burying = False
+        worker = owner.crew.workers[lane]
+        worker.send_signal(KILL)  # should it live for all that, it must not go on behind our back
+        frames, unread, begun = worker.last_words()
+        owner.deliver(lane, frames)
+        suspicion = self._suspected.pop(lane, None)
+        cut_off = code == CUT_OFF_CODE or (suspicion is not None and suspicion.cut_off and code == -KILL)
+        self._stopping.pop(lane, None)
+        owner.crew.remove(lane)
+        owner.tally.add_times(*worker.times())
+        owner.engine.lost(lane, Death(worker.pid, code, *begun, unread, cut_off))
+        worker.release()
+
+    def tick(self) -> None:
+        """Ends workers that were told to end, have nothing left to do, and do not."""
+        owner = self._owner
+        now = owner.timers.clock()
+        # Those that retired have threads to wait for, perhaps; but their places are needed when they become too many.
+        crowded = len(owner.engine.lanes) >= 2 * owner.engine.processes
+        for lane in owner.engine.lanes.values():
+            worker = owner.crew.workers.get(lane.ident)
+            if worker is None or lane.state != STOPPING or (lane.parts and not lane.retired):
+                continue
+            since = self._stopping.get(lane.ident)
+            if since is None:
+                self._stopping[lane.ident] = now
+                worker.channel.try_stop()  # once more: the first may have found the channel full
+            elif now - since > (0 if lane.retired and crowded else STOP_GRACE):
+                worker.send_signal(KILL)

@@ -1,0 +1,154 @@
+"""The page of memory that a worker shares with its parent: what it is doing now, and what it finished but has not sent.
+
+The worker writes, the parent reads it after the worker has died. Layout, in the machine's own byte order::
+
+    0   u64 job id of the item at hand      12  u32 phase: IDLE, RECEIVED, RUNNING
+    8   u32 index of the item at hand       16  u32 committed bytes of the log
+                                            24  f64 seconds at work, 32 f64 of them in putting things back
+                                            64  log: frames of finished items, exactly as they would be sent
+
+A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
+field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
+that was cut short names the new job with an older index or phase, which errs towards "may have run", never towards
+running a task twice. The log is written first and committed after, so what is committed is whole.
+
+What may go wrong: no memory for the page (OSError at creation, in the parent).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from multiprocessing import context, reduction
+from typing import Any, NamedTuple
+
+from .fds import memory_file
+
+IDLE, RECEIVED, RUNNING = 0, 1, 2
+LOG_START = 64
+SIZE = 64 * 1024
+LOG_SIZE = SIZE - LOG_START
+
+_BEGUN = struct.Struct("@QII")
+_COMMITTED = struct.Struct("@I")
+_TIMES = struct.Struct("@dd")
+
+
+class Begun(NamedTuple):
+    """What a worker was at: `phase` of item `index` of job `job`."""
+
+    job: int
+    index: int  # type: ignore[assignment]  # tuple.index is not missed here
+    phase: int
+
+
+class Pages:
+    """The pages of a pool's workers: one piece of memory, so that a worker does not cost a descriptor for it.
+
+    Args:
+        count: How many workers there may be at a time.
+    """
+
+    fd: int
+    memory: mmap.mmap
+
+    def __init__(self, count: int) -> None:
+        self.fd = memory_file("poolsafe-pages", count * SIZE)
+        try:
+            self.memory = mmap.mmap(self.fd, count * SIZE)
+        except BaseException:
+            self.close_fd()
+            raise
+        self._free = list(range(count))
+
+    def take(self) -> Page:
+        """A clean page."""
+        return Page(self, self._free.pop())
+
+    def give_back(self, page: Page) -> None:
+        """The page's worker is gone."""
+        self._free.append(page.slot)
+
+    def close_fd(self) -> None:
+        """Closes the descriptor: no more workers will be started from here. The memory stays."""
+        fd = self.fd
+        self.fd = -1
+        if fd >= 0:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Closes all: no page is in use any more."""
+        self.close_fd()
+        self.memory.close()
+
+
+class Page:
+    """One worker's page, seen from the parent or from the worker (which gets it while being started).
+
+    Args:
+        pages: Where it is.
+        slot: Its place there.
+    """
+
+    slot: int
+    memory: mmap.mmap
+
+    def __init__(self, pages: Pages, slot: int) -> None:
+        self.slot = slot
+        self.memory = pages.memory
+        self._pages: Pages | None = pages
+        self._base = slot * SIZE
+        self.mark(0, 0, IDLE)
+        self.commit(0)
+        self.tell_times(0.0, 0.0)
+
+    def __getstate__(self) -> Any:
+        context.assert_spawning(self)
+        assert self._pages is not None
+        return reduction.DupFd(self._pages.fd), self.slot
+
+    def __setstate__(self, state: Any) -> None:
+        handle, slot = state
+        self.slot = slot
+        self._pages = None
+        self._base = 0
+        fd = handle.detach()
+        try:
+            self.memory = mmap.mmap(fd, SIZE, offset=self.slot * SIZE)
+        finally:
+            os.close(fd)
+
+    # -- the worker's side ---------------------------------------------------------------------------------------
+    def mark(self, job: int, index: int, phase: int) -> None:
+        """Says which item is at hand."""
+        _BEGUN.pack_into(self.memory, self._base, job, index, phase)
+
+    def commit(self, length: int) -> None:
+        """Makes the first `length` bytes of the log valid."""
+        _COMMITTED.pack_into(self.memory, self._base + 16, length)
+
+    def write(self, at: int, data: bytes) -> None:
+        """Puts data into the log; it counts when it is committed."""
+        start = self._base + LOG_START + at
+        self.memory[start : start + len(data)] = data
+
+    def tell_times(self, busy: float, resets: float) -> None:
+        """Says for how many seconds the worker was at work, and how many of them went into putting things back."""
+        _TIMES.pack_into(self.memory, self._base + 24, busy, resets)
+
+    # -- the parent's side ---------------------------------------------------------------------------------------
+    def times(self) -> tuple[float, float]:
+        """Seconds at work, and of these in putting things back."""
+        busy, resets = _TIMES.unpack_from(self.memory, self._base + 24)
+        return busy, resets
+
+    def begun(self) -> Begun:
+        """What the worker was at."""
+        return Begun(*_BEGUN.unpack_from(self.memory, self._base))
+
+    def log(self) -> bytes:
+        """The committed part of the log: frames of finished items, some of which may have been received already."""
+        start = self._base + LOG_START
+        length: int = _COMMITTED.unpack_from(self.memory, self._base + 16)[0]
+        return self.memory[start : start + min(length, LOG_SIZE)]

@@ -1,0 +1,80 @@
+"""Which thread takes the program's signals, and which signals a worker begins with blocked.
+
+A signal that is sent to a process interrupts one thread that does not block it, and Python's handlers run in the main
+thread. The kernel prefers the main thread, but a thread that forks or changes its mask at that moment takes the signal
+first (signal(7), "process-directed"), and the main thread then sleeps on: Ctrl-C seems to be ignored. So the threads
+of the engine block everything for their whole life. Threads that run users' code (callbacks, input iterators) do not,
+because programs that are started there inherit the mask.
+
+Used by: supervisor and channels (their threads), workers (starting a process), child (the mask it is to have). What may
+go wrong: nothing; where there are no masks (Windows), nothing is done.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+#: Signals that a thread sends itself by a fault; blocked ones would end the process without a word from faulthandler.
+_FAULTS = frozenset(
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
+)
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")
+
+Mask = frozenset[int]
+
+
+def current_mask() -> Mask:
+    """What the calling thread blocks."""
+    return frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())) if _HAS_MASKS else frozenset()
+
+
+def set_mask(mask: Mask) -> None:
+    """Makes the calling thread block exactly these."""
+    if _HAS_MASKS:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def handled() -> Mask:
+    """Those with a handler in Python. A thread of the engine must never take one: the main thread would sleep on."""
+    return frozenset(number for number in signal.valid_signals() if callable(signal.getsignal(number)))
+
+
+@contextmanager
+def masked(mask: Mask) -> Iterator[None]:
+    """The calling thread blocks exactly these for a while, and so does what it starts meanwhile."""
+    before = current_mask()
+    set_mask(mask)
+    try:
+        yield
+    finally:
+        set_mask(before)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[None]:
+    """In the main thread, Ctrl-C is answered at the end of the block instead of somewhere inside it.
+
+    A mask would not do: another thread may take the signal, and Python runs the handler in the main thread anyway.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    hits: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: hits.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if hits:
+            handler(*hits[0])
+
+
+def start_deaf(thread: threading.Thread) -> None:
+    """Starts a thread that never takes a signal: it inherits the mask of the moment."""
+    with masked(frozenset(signal.valid_signals()) - _FAULTS):
+        thread.start()

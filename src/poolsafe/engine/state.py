@@ -1,0 +1,159 @@
+"""What the engine's decisions are about: jobs, parts, lanes, deaths, and the commands that come out.
+
+Plain data, used by `engine.core` (which decides), `engine.supervisor` (which carries out) and the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+STARTING, READY, STOPPING = "starting", "ready", "stopping"
+RUNNING, CLOSING, ENDING, FINISHED = "running", "closing", "ending", "finished"
+
+# Kinds of outcome that no worker sends; the others are the frame kinds of `engine.messages`.
+LOST, TERMINATED, BROKEN, UNCLEAN, EXHAUSTED = 16, 17, 18, 19, 20
+
+#: How often a part is given to another worker after a worker could not even begin it.
+MAX_ATTEMPTS = 3
+#: How many workers in a row, beyond one for each place, may be killed by a signal before they are ready.
+SPARE_START_DEATHS = 4
+#: How many workers in a row may die without settling anything before starting waits a little in between.
+MAX_BARREN = 10
+
+
+class Job:
+    """What was submitted in one message: `count` items in one payload.
+
+    Args:
+        ident: Unique and rising.
+        payload: Bytes that a worker understands; the engine does not look inside.
+        count: Number of items.
+        sink: Called by whoever carries out `Settle`, with item index, kind and data.
+    """
+
+    __slots__ = ("count", "ident", "payload", "remaining", "sink")
+
+    def __init__(self, ident: int, payload: bytes, count: int, sink: Callable[[int, int, Any], None]) -> None:
+        self.ident: int = ident
+        self.payload: bytes = payload
+        self.count: int = count
+        self.remaining: int = count
+        self.sink: Callable[[int, int, Any], None] = sink
+
+
+class Part:
+    """Items `start`..`stop` of a job; those before `next` are settled."""
+
+    __slots__ = ("attempts", "job", "next", "start", "stop")
+
+    def __init__(self, job: Job, start: int, stop: int, attempts: int = 0) -> None:
+        self.job: Job = job
+        self.start: int = start
+        self.next: int = start
+        self.stop: int = stop
+        self.attempts: int = attempts
+
+
+class Lane:
+    """What the engine knows of one worker. `parts` is in the order of sending; a retired worker begins none."""
+
+    __slots__ = ("budget", "doubted", "full", "ident", "parts", "retired", "state")
+
+    def __init__(self, ident: int, budget: int | None) -> None:
+        self.ident: int = ident
+        self.state: str = STARTING
+        self.parts: dict[int, Part] = {}
+        self.budget: int | None = budget
+        self.full: bool = False
+        self.doubted: int = 0  # a rising number, since a message was taken back from it
+        self.retired: bool = False
+
+
+class Lost(NamedTuple):
+    """Data of an item settled as LOST."""
+
+    pid: int | None
+    exitcode: int | None
+    may_have_run: bool
+    item: int | None
+    cut_off: bool = False
+
+
+class Death(NamedTuple):
+    """What is known of a worker's end: its last words have been given to `outcome` before.
+
+    Args:
+        pid: Its process id.
+        exitcode: As `Process.exitcode`; None when nobody could tell.
+        job, index: The item its page names.
+        phase: 0 nothing, 1 received, 2 running (`engine.page`).
+        unread: Ids of the jobs in messages that it never read.
+        cut_off: Whether its channel ended before it did.
+    """
+
+    pid: int | None
+    exitcode: int | None
+    job: int
+    index: int  # type: ignore[assignment]  # a field named like tuple.index is what we mean
+    phase: int
+    unread: frozenset[int]
+    cut_off: bool = False
+
+    def loss(self, may_have_run: bool, part: Part | None = None) -> Lost:
+        """What an item is settled with that this death took."""
+        item = None if part is None else part.next
+        return Lost(self.pid, self.exitcode, may_have_run, item, self.cut_off)
+
+
+class Start(NamedTuple):
+    """Command: start a worker for the lane."""
+
+    lane: int
+
+
+class Send(NamedTuple):
+    """Command: send the part; answer with `refused` when the channel takes nothing now."""
+
+    lane: int
+    part: Part
+    start: int
+    stop: int
+
+
+class Recall(NamedTuple):
+    """Command: take one unread message back; answer with `recalled` when there was one."""
+
+    lane: int
+
+
+class Stop(NamedTuple):
+    """Command: tell the worker to end after what it has been sent."""
+
+    lane: int
+
+
+class Settle(NamedTuple):
+    """Command: item `index` of the job is done."""
+
+    job: Job
+    index: int  # type: ignore[assignment]  # tuple.index is not missed here
+    kind: int
+    data: Any
+
+
+class Pause(NamedTuple):
+    """Command: call `resume` after a while; workers cannot be started, or die as soon as they are."""
+
+    failures: int
+
+
+class Abandon(NamedTuple):
+    """Command: end all workers now."""
+
+
+class Finished(NamedTuple):
+    """Command: everything is settled and no worker is left."""
+
+
+Command = Start | Send | Recall | Stop | Settle | Pause | Abandon | Finished

@@ -1,0 +1,37 @@
+"""Timers of the supervisor: calls to be made later, by an injected clock.
+
+Used by: supervisor, mortuary. What may go wrong: nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+
+class Timers:
+    """Calls in the order of their moments.
+
+    Args:
+        clock: Seconds, rising, from any origin.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._heap: list[tuple[float, int, Callable[[], Any]]] = []
+        self._order = itertools.count()
+
+    def after(self, delay: float, call: Callable[[], Any]) -> None:
+        """Has `call` made by `run_due`, `delay` seconds from now at the earliest."""
+        heapq.heappush(self._heap, (self.clock() + delay, next(self._order), call))
+
+    def timeout(self) -> float | None:
+        """Seconds until the next one is due; None when there is none."""
+        return max(self._heap[0][0] - self.clock(), 0.0) if self._heap else None
+
+    def run_due(self) -> None:
+        """Makes the calls whose moment has come."""
+        while self._heap and self._heap[0][0] <= self.clock():
+            heapq.heappop(self._heap)[2]()

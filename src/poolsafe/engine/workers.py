@@ -1,0 +1,342 @@
+"""One worker as the parent sees it: a process, its channel and its page; and the recipe by which workers are made.
+
+The seam is narrow on purpose (`Worker`): a kind of worker that satisfies it and passes the contract suite can serve any
+pool. Used by: supervisor. What may go wrong: the process cannot be started (the exception of `Process.start()` comes
+through, and nothing is left behind); a signal cannot be delivered because the process is gone already (ignored).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import connection, forkserver, process, resource_tracker
+from typing import Any, NamedTuple, Protocol
+
+from . import child, signals
+from .channels import Channel, PipeChannel, SocketChannel
+from .imports import importing_here
+from .lifeline import Lifeline
+from .messages import Frame, Sealed, frames_of
+from .page import Begun, Page, Pages
+
+# Two threads that start workers at the same time would leak each other's descriptors into the children.
+_start_lock = threading.Lock()
+
+
+def _renew_lock() -> None:
+    global _start_lock
+    _start_lock = threading.Lock()  # the thread that held it does not exist in a forked child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+#: Seconds between SIGTERM and SIGKILL for workers that are to end now.
+TERM_GRACE = 0.5
+#: Beyond this many workers a pool does not open a pidfd for each, so that 200 workers fit into 1024 descriptors.
+PIDFD_WORKERS = 64
+
+
+class Worker(Protocol):
+    """Parent-side handle of one worker. Never raises for a dead one: death is an exit code."""
+
+    channel: Channel
+    process: Any
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """Its exit code, or None while it lives or when nobody can tell."""
+
+    def lives(self) -> bool:
+        """Whether it is certain that the process has not ended."""
+
+    def waitables(self) -> list[Any]:
+        """Descriptors that become readable when the process ends."""
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal, if the process is still there."""
+
+    def last_words(self) -> tuple[list[Frame], frozenset[int], Begun]:
+        """Of a dead one: the frames not yet received, the jobs it never read, and what it was at."""
+
+    def times(self) -> tuple[float, float]:
+        """Seconds at work, and of these in putting things back."""
+
+    def release(self) -> None:
+        """Lets go of everything that belongs to a dead one."""
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of the parent's descriptors, and of the process as a child of ours."""
+
+
+class Started(NamedTuple):
+    """A process that was started, and what it shares with us."""
+
+    process: Any
+    channel: Channel
+    page: Page
+
+
+class PersistentWorker:
+    """A process that serves many tasks."""
+
+    def __init__(self, started: Started, pages: Pages, *, pidfd: bool) -> None:
+        self.process: Any = started.process
+        self.channel: Channel = started.channel
+        self._page = started.page
+        self._pages = pages
+        self._sentinel: Any = getattr(self.process, "sentinel", None)
+        self._pidfd = -1
+        if pidfd and hasattr(os, "pidfd_open"):
+            # A descriptor of the process itself: no grandchild can keep it open, and the number cannot be reused.
+            try:
+                self._pidfd = os.pidfd_open(self.process.pid)
+            except OSError:
+                self._pidfd = -1  # gone already, or not supported: the sentinel tells
+
+    @property
+    def pid(self) -> int | None:
+        return getattr(self.process, "pid", None)
+
+    @property
+    def exitcode(self) -> int | None:
+        try:
+            code: int | None = self.process.exitcode
+        except (OSError, ValueError, AssertionError):
+            return None
+        return code
+
+    def lives(self) -> bool:
+        return self._pidfd >= 0 and not connection.wait([self._pidfd], 0)
+
+    def waitables(self) -> list[Any]:
+        return [item for item in (self._sentinel, self._pidfd if self._pidfd >= 0 else None) if item is not None]
+
+    def send_signal(self, number: int) -> None:
+        try:
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, number)
+            elif self.pid is not None and self.exitcode is None:
+                os.kill(self.pid, number)
+        except OSError:
+            return  # it is gone, which is what was wanted
+
+    def last_words(self) -> tuple[list[Frame], frozenset[int], Begun]:
+        frames = self.channel.drain() + frames_of(self._page.log())
+        unread = iter(self.channel.recall, None)
+        return frames, frozenset(unread), self._page.begun()
+
+    def times(self) -> tuple[float, float]:
+        return self._page.times()
+
+    def release(self) -> None:
+        self.channel.close()
+        self._pages.give_back(self._page)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        # `join` forgets the process as a child of ours; a process whose status somebody else took never joins.
+        if self.exitcode is not None:
+            self.process.join()
+        else:
+            process._children.discard(self.process)  # type: ignore[attr-defined]
+
+    def abandon(self) -> None:
+        self.channel.abandon()
+        process._children.discard(self.process)  # type: ignore[attr-defined]  # else our exit would terminate it
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class Recipe:
+    """How the workers of one pool are made.
+
+    Args:
+        make_process: Called with keyword arguments `target` and `args`, gives an unstarted process.
+        processes: How many workers there may be at a time.
+        initializer, initargs: As the user gave them.
+        options: `(guard, before_task, after_task)`.
+        baseline: What forked workers put back before their initializer, or None.
+        transport: `"socket"` or `"pipe"`.
+        pidfd: Whether to watch workers by pidfd as well.
+    """
+
+    def __init__(
+        self,
+        make_process: Callable[..., Any],
+        processes: int,
+        *,
+        initializer: Callable[..., Any] | None,
+        initargs: Any,
+        options: tuple[Any, Any, Any],
+        baseline: Any,
+        transport: str,
+        pidfd: bool,
+    ) -> None:
+        self._make_process = make_process
+        self._initializer = Sealed((initializer, initargs))
+        self._options = Sealed(options)
+        self._baseline = baseline
+        self.transport = transport
+        self._pidfd = pidfd
+        self._mask = signals.current_mask()
+        self._importing = importing_here()
+        self.lifeline: Lifeline = Lifeline(use_thread=transport == "pipe")
+        try:
+            self.pages: Pages = Pages(2 * processes)  # some may be on their way out
+        except BaseException:
+            self.lifeline.close()
+            raise
+
+    @property
+    def depth(self) -> int:
+        """How many messages a worker may have at once."""
+        return PipeChannel.depth if self.transport == "pipe" else SocketChannel.depth
+
+    def start(self, announce: Callable[[PipeChannel], None]) -> Started:
+        """Starts a process; whatever hinders it comes through, and nothing is left behind then."""
+        channel: Channel = SocketChannel() if self.transport != "pipe" else PipeChannel(announce)
+        page = self.pages.take()
+        try:
+            setup = child.Setup(
+                channel.end,
+                page,
+                self.lifeline,
+                self._initializer,
+                self._options,
+                self._baseline,
+                self._mask,
+                self._importing,
+            )
+            proc = self._make_process(target=child.main, args=(setup,))
+            proc.name = proc.name.replace("Process", "PoolWorker")
+            proc.daemon = True
+            with _start_lock:
+                _start_quietly(proc, self._mask)
+                channel.started()
+        except BaseException:
+            self.pages.give_back(page)
+            channel.close()
+            channel.abandon()  # now, not when the last traceback is gone
+            raise
+        return Started(proc, channel, page)
+
+    def worker(self, started: Started) -> PersistentWorker:
+        """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
+        return PersistentWorker(started, self.pages, pidfd=self._pidfd)
+
+    def close(self) -> None:
+        """No worker will be started any more, and none is there."""
+        self.lifeline.close()
+        self.pages.close()
+
+    def abandon(self) -> None:
+        """In a forked child: lets go of what is the parent's. A forked worker keeps what it is about to use."""
+        self.lifeline.close_writer()
+        self.pages.close_fd()
+
+
+def _start_quietly(proc: Any, mask: signals.Mask) -> None:
+    """Starts a process that cannot be hit by Ctrl-C before it has had the time to ignore it.
+
+    Args:
+        proc: To be started.
+        mask: What the program itself blocks; the calling thread may block more.
+    """
+    method = getattr(proc, "_start_method", None)
+    serving = mask | (signals.current_mask() & signals.handled())
+    for last_try in (False, True):
+        with signals.masked(serving):  # these two serve other processes too, and the tracker's start unblocks SIGINT
+            if method in ("spawn", "forkserver"):
+                resource_tracker.ensure_running()
+            if method == "forkserver":
+                forkserver.ensure_running()
+        with signals.masked(signals.current_mask() | {signal.SIGINT}):
+            try:
+                proc.start()
+                return
+            except (OSError, EOFError) as error:
+                _close_leftovers(error)
+                if not isinstance(error, (ConnectionError, EOFError)):
+                    raise
+                if last_try:
+                    raise ConnectionResetError("the fork server ended while it started a worker") from error
+                _await_end_of_fork_server()
+
+
+def _await_end_of_fork_server() -> None:
+    """Waits a moment for a fork server that answers no more: it is about to end, as when it ran out of descriptors.
+
+    `ensure_running` starts another one only when its process is over.
+    """
+    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
+    deadline = time.monotonic() + TERM_GRACE
+    with contextlib.suppress(OSError):  # ended, and somebody else has reaped it
+        while pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.005)
+
+
+def _close_leftovers(error: Exception) -> None:
+    """Closes the pipes that multiprocessing made and forgets when it then cannot start the process.
+
+    At every retry there would be up to four more, until the whole program is out of descriptors. `popen_fork` closes
+    none of them; `forkserver` closes all, but only when it got as far as to have made the second pipe.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        where = (frame.f_globals.get("__name__"), frame.f_code.co_name)
+        local = frame.f_locals
+        forgot = where == ("multiprocessing.popen_fork", "_launch") or (
+            where == ("multiprocessing.forkserver", "connect_to_new_process") and "child_r" not in local
+        )
+        if forgot:
+            for name in ("parent_r", "child_w", "child_r", "parent_w"):
+                if isinstance(local.get(name), int):
+                    os.close(local[name])
+        if where == ("multiprocessing.popen_spawn_posix", "_launch"):
+            local["self"].finalizer()  # would close them when the last traceback is gone
+        traceback = traceback.tb_next
+
+
+def transport_for(name: str | None) -> str:
+    """The transport to use: `name` when given, else the best that the platform has."""
+    if name in ("socket", "pipe"):
+        return name
+    return "socket" if sys.platform == "linux" else "pipe"
+
+
+def join_soon(proc: Any, *, kill: bool = False) -> None:
+    """Waits until a process that was told to end has ended, and kills it when it does not, or at once."""
+    try:
+        if not kill:
+            proc.join(TERM_GRACE)
+        if proc.exitcode is None:
+            proc.kill()
+            proc.join(TERM_GRACE)
+    except TypeError:  # a look-alike of Process whose join takes no time limit
+        proc.join()
+
+
+def end_started(started: list[Started]) -> None:
+    """Ends processes that a constructor started before it failed. All is closed now, not with the last traceback."""
+    for proc, _, _ in started:
+        proc.terminate()
+    for proc, channel, _ in started:
+        join_soon(proc)
+        channel.close()
+        channel.abandon()
+        if isinstance(proc, process.BaseProcess) and proc.exitcode is not None:
+            proc.close()

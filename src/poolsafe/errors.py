@@ -1,0 +1,166 @@
+"""The one tree of errors and warnings.
+
+Who raises what, and which builtin or stdlib type existing code catches it by::
+
+    PoolsafeError                                     everything below
+    |- TargetError          ValueError                a `reset=`/`keep=` target that does not exist or makes no sense
+    |  `- CaptureError      TypeError                 a declared value that can neither be captured nor rebuilt
+    |- ResetError           RuntimeError              putting the declared globals back failed in several fresh workers
+    |- InitializerError     RuntimeError              the initializer failed in whatever way; the pool is over
+    |- WorkerLost           RuntimeError              the worker died with this task
+    |- TaskExited           RuntimeError              the task raised SystemExit or another exception outside Exception
+    |- TaskPicklingError    pickle.PicklingError      function or arguments do not pickle (in the parent)
+    |- TaskUnpicklingError  pickle.UnpicklingError    function or arguments do not unpickle (in the worker)
+    |- ResultUnpicklingError pickle.UnpicklingError   the result does not unpickle (in the parent)
+    |- PoolTerminated       RuntimeError              the pool ended before the task did
+    `- WrongProcess         RuntimeError              a pool, result or iterator used in a process that did not make it
+
+`poolsafe.failures` holds the two that are also `multiprocessing.pool.MaybeEncodingError`: this module is imported by
+workers, and a worker has no use for `multiprocessing.pool`.
+
+Every message has three parts: the fact, the likely cause, what to do. Facts are attributes too. Every error survives
+pickling with its attributes, its `__cause__` text included where `traceback_text` is set.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+
+class PoolsafeError(Exception):
+    """Base of every error that poolsafe raises of its own accord.
+
+    Args:
+        fact: What happened, as one sentence.
+        cause: The likely reason.
+        remedy: What to do about it.
+        **facts: Attributes of the error; each class lists its own as class attributes with their defaults.
+    """
+
+    def __init__(self, fact: str = "", *, cause: str = "", remedy: str = "", **facts: Any) -> None:
+        # Not super(): some of the types mixed in below have an __init__ of their own with other arguments.
+        Exception.__init__(self, "\n".join(part for part in (fact, cause, remedy) if part))
+        self.fact = fact
+        self.cause = cause
+        self.remedy = remedy
+        self.__dict__.update(facts)
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # likewise: MaybeEncodingError has a __str__ that knows its own facts only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # BaseException.__reduce__ would call the class with `args` alone and lose what is keyword-only.
+        return _rebuild, (type(self), self.fact, self.cause, self.remedy), self.__dict__.copy()
+
+
+def _rebuild(cls: type[PoolsafeError], fact: str, cause: str, remedy: str) -> PoolsafeError:
+    return cls(fact, cause=cause, remedy=remedy)
+
+
+class TargetError(PoolsafeError, ValueError):
+    """A target of `reset=` or `keep=` does not exist, cannot be imported, or is not a target at all."""
+
+    #: The target as the user wrote it.
+    target: str = ""
+
+
+class CaptureError(TargetError, TypeError):
+    """The value of a declared target can neither be captured nor rebuilt (an open file, a socket, a generator, ...)."""
+
+    #: Where the value was found, as a path: ``app:CACHE['conn']``.
+    path: str = ""
+
+
+class ResetError(PoolsafeError, RuntimeError):
+    """Putting the declared globals back, or a `before_task` hook of theirs, failed; the task did not run."""
+
+    may_have_run: bool = False
+    #: Text of the worker's traceback.
+    traceback_text: str = ""
+
+
+class InitializerError(PoolsafeError, RuntimeError):
+    """The initializer failed, or workers die before they are ready. The pool is over."""
+
+    pid: int | None = None
+    exitcode: int | None = None
+    may_have_run: bool = False
+    traceback_text: str = ""
+
+
+class WorkerLost(PoolsafeError, RuntimeError):
+    """The worker process died while it had this task."""
+
+    #: Process id of the lost worker.
+    pid: int | None = None
+    #: Its exit code as `multiprocessing.Process.exitcode` gives it (negative: a signal); None when nobody could tell.
+    exitcode: int | None = None
+    #: The signal that killed it, or None.
+    signal: int | None = None
+    #: Whether the task's function may have run, wholly or in part.
+    may_have_run: bool = True
+    #: Index of the item within its map, or None for a single task.
+    item: int | None = None
+
+
+class TaskExited(PoolsafeError, RuntimeError):
+    """The task raised `SystemExit`, `KeyboardInterrupt`, `GeneratorExit` or another exception outside `Exception`."""
+
+    #: Name of the exception's type.
+    type_name: str = ""
+    #: The code of a `SystemExit` when it is an int, a str or None.
+    code: int | str | None = None
+    traceback_text: str = ""
+
+
+class TaskPicklingError(PoolsafeError, pickle.PicklingError):
+    """The function or the arguments of a task cannot be pickled; nothing was sent, nothing ran."""
+
+    may_have_run: bool = False
+    #: Index of the item within its map, or None.
+    item: int | None = None
+
+
+class TaskUnpicklingError(PoolsafeError, pickle.UnpicklingError):
+    """The function or the arguments of a task could not be unpickled in the worker; the task did not run."""
+
+    may_have_run: bool = False
+    item: int | None = None
+    traceback_text: str = ""
+
+
+class ResultUnpicklingError(PoolsafeError, pickle.UnpicklingError):
+    """The task ran and its result was sent, but the parent cannot unpickle it."""
+
+    may_have_run: bool = True
+    item: int | None = None
+
+
+class LeakError(PoolsafeError, RuntimeError):
+    """The task changed what it should have left alone, in a pool with `on_leak="raise"`. Its value is not given."""
+
+    #: What it changed, as in `app.cache['runs'][0]`.
+    paths: tuple[str, ...] = ()
+    may_have_run: bool = True
+    item: int | None = None
+
+
+class PoolTerminated(PoolsafeError, RuntimeError):
+    """The pool was terminated before this task was done."""
+
+    #: Whether the task's function may have run, wholly or in part.
+    may_have_run: bool = True
+
+
+class WrongProcess(PoolsafeError, RuntimeError):
+    """A pool, result or iterator was used in a process other than the one that made it."""
+
+
+class PoolsafeWarning(UserWarning):
+    """Base of every warning that poolsafe gives; filter it to silence or to promote them."""
+
+
+for _cls in list(globals().values()):  # errors say `poolsafe.WorkerLost`, the name that users import
+    if isinstance(_cls, type) and issubclass(_cls, (PoolsafeError, PoolsafeWarning)):
+        _cls.__module__ = "poolsafe"

@@ -1,0 +1,350 @@
+"""`IsolatedPool`: the interface of `multiprocessing.Pool` over a supervisor, and nothing else.
+
+Used by: the user. It is a `multiprocessing.pool.Pool` to `isinstance` and to type checkers; no method of the base class
+with behaviour of its own is ever run.
+
+What may go wrong: an option is wrong or a worker cannot be started (the constructor raises, nothing is left behind);
+the pool is closed (ValueError), broken (`InitializerError`), or a forked child's (`WrongProcess`): each method says so.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from multiprocessing import get_context, util
+from multiprocessing import pool as stdlib
+from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
+from typing import Any, TypeVar
+
+from . import failures, options
+from .callbacks import Callbacks
+from .engine.messages import MAP, STARMAP
+from .engine.signals import deferred_interrupt
+from .engine.state import BROKEN
+from .engine.supervisor import END_PATIENCE, Supervisor
+from .engine.workers import PIDFD_WORKERS, Recipe, transport_for
+from .iterators import IMapIterator, IMapUnorderedIterator
+from .leaks import Leaks
+from .results import AsyncResult, MapResult, wrong_process
+from .stats import Stats, gather, wait_for_turn
+from .submission import Submitter
+from .watching import Listener
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+#: Seconds for which the end of our own threads is waited for, in case a callback blocks one.
+_THREAD_PATIENCE = 0.5
+
+
+class IsolatedPool(stdlib.Pool):
+    """A pool of worker processes in which no task meets what another task left behind.
+
+    Args:
+        processes: Number of workers; the number of CPUs by default.
+        initializer: Called in every worker at its start, with `initargs`. What it leaves is the pristine state.
+        initargs: Arguments for the initializer.
+        maxtasksperchild: Number of tasks (items, not chunks) after which a worker is replaced.
+        context: A multiprocessing context; the default one if omitted.
+        isolation: `"globals"`: what `reset` names is put back before every task. `None`: nothing is.
+        reset: What to put back: `"auto"` (all globals of the project's own modules), a module or its name,
+            `"mod:NAME"`, `"mod:Class.attr"`, a mapping `{target: factory}`, a `Resetter`, or an iterable of these.
+        keep: Targets that are exempted.
+        before_task: Called in the worker before every task, after the globals were put back.
+        after_task: Called in the worker after every task, also when it raised.
+        seed: From which every task's random numbers follow, with its number in the order of submission: `random`,
+            NumPy's legacy generator, `poolsafe.rng()`. Without it, all workers are seeded by the operating system.
+        on_leak: What to do about tasks that change what `reset` names: `"ignore"`, `"watch"` (list them in `leaks`),
+            `"warn"` as well, or `"raise"`: such a task fails with `LeakError`.
+
+    Raises:
+        ValueError, TypeError: An argument is wrong.
+        TargetError: A target does not exist, or is no target.
+        CaptureError: The value of a target can neither be captured nor rebuilt.
+        OSError: A worker cannot be started.
+    """
+
+    _state: str = INIT
+    _supervisor: Supervisor | None = None
+
+    @staticmethod
+    def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
+        """Makes an unstarted worker process; a hook for subclasses, as in the stdlib."""
+        return ctx.Process(*args, **kwds)
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        isolation: str | None = "globals",
+        reset: Any = "auto",
+        keep: Any = (),
+        before_task: Callable[[], object] | None = None,
+        after_task: Callable[[], object] | None = None,
+        seed: int | None = None,
+        on_leak: str = "ignore",
+    ) -> None:
+        self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
+        self._ctx = context or get_context()
+        options.refuse_in_unguarded_main(self._ctx)
+        self._processes = options.worker_count(processes)
+        self._maxtasksperchild = options.task_budget(maxtasksperchild)
+        options.check_callables(initializer=initializer, before_task=before_task, after_task=after_task)
+        guard = options.guard(isolation, reset, keep, seed, on_leak, has_initializer=initializer is not None)
+        recipe = Recipe(
+            partial(self.Process, self._ctx),
+            self._processes,
+            initializer=initializer,
+            initargs=initargs,
+            options=(guard, before_task, after_task),
+            baseline=guard.baseline() if self._ctx.get_start_method() == "fork" else None,
+            transport=transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
+            pidfd=self._processes <= PIDFD_WORKERS,
+        )
+        self._callbacks = Callbacks()
+        supervisor = Supervisor(recipe, self._processes, self._maxtasksperchild, self._callbacks)
+        self.leaks: Leaks = Leaks()
+        supervisor.listener = self._listener = Listener(self.leaks, warns=on_leak == "warn")
+        try:
+            with deferred_interrupt():  # Ctrl-C finds a whole pool or none
+                supervisor.start()
+                self._supervisor = supervisor
+                self._submitter = Submitter(supervisor.intake, supervisor.engine)
+                self._terminate = util.Finalize(self, supervisor.end, exitpriority=15)
+                self._state = RUN
+        except BaseException:
+            if self._state == RUN:
+                self.terminate()
+            raise
+
+    # -- submitting ----------------------------------------------------------------------------------------------
+    def apply(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+    ) -> T:
+        """Runs `func(*args, **kwds)` in a worker and gives its value, or raises its exception."""
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+        callback: Callable[[T], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[T]:
+        """Runs `func(*args, **kwds)` in a worker and returns at once.
+
+        Args:
+            func: A function that can be pickled.
+            args, kwds: Its positional and keyword arguments.
+            callback: Called in the parent with the value, before the result is ready.
+            error_callback: Called in the parent with the exception, before the result is ready.
+
+        Raises:
+            ValueError: The pool is closed.
+        """
+        supervisor = self._check_running()
+        result: AsyncResult[T] = AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
+        self._submitter.call(func, args, kwds, result.arrive)
+        return result
+
+    def map(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = None) -> list[T]:
+        """The list of `func(item)` for all items; raises the exception of the first item that failed."""
+        return self.map_async(func, iterable, chunksize).get()
+
+    def map_async(
+        self,
+        func: Callable[[S], T],
+        iterable: Iterable[S],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> MapResult[T]:
+        """Like `map`, but returns at once."""
+        return self._map_async(func, iterable, MAP, chunksize, callback, error_callback)
+
+    def starmap(
+        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[T]:
+        """Like `map`, with each item unpacked as the arguments."""
+        return self.starmap_async(func, iterable, chunksize).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> MapResult[T]:
+        """Like `starmap`, but returns at once."""
+        return self._map_async(func, iterable, STARMAP, chunksize, callback, error_callback)
+
+    def _map_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        mode: int,
+        chunksize: int | None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> MapResult[Any]:
+        supervisor = self._check_running()
+        problem: Exception | None = None
+        if hasattr(iterable, "__len__"):
+            try:
+                items = list(iterable)
+            except Exception as error:  # the stdlib reads such an iterable later, and keeps its error in the result
+                items, problem = [None], error
+        else:
+            items = list(iterable)
+        size = options.chunk_size(chunksize, len(items), self._processes)
+        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, callback, error_callback)
+        result._chunksize = size
+        if problem is not None:
+            self._submitter.fail_all(1, problem, result.arrive_at)
+        else:
+            self._submitter.chunks(mode, func, items, size, result.arrive_at)
+        return result
+
+    def imap(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1) -> IMapIterator[T]:
+        """An iterator over `func(item)` for all items, in their order; the input is read in a thread of its own."""
+        iterator: IMapIterator[T] = self._imap(IMapIterator, func, iterable, chunksize)
+        return iterator
+
+    def imap_unordered(
+        self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1
+    ) -> IMapUnorderedIterator[T]:
+        """Like `imap`, in the order in which the results come."""
+        iterator: IMapUnorderedIterator[T] = self._imap(IMapUnorderedIterator, func, iterable, chunksize)
+        return iterator
+
+    def _imap(self, kind: Any, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None) -> Any:
+        supervisor = self._check_running()
+        size = 1 if chunksize is None else options.check_chunk_size(chunksize)
+        iterator = kind(self, supervisor)
+        # Enough to keep every worker busy with messages sent ahead, and no more: the input may never end.
+        ahead = 4 * self._processes * supervisor.engine.depth * size
+        feeder = self._submitter.feeder(func, iterable, size, ahead, iterator)
+        try:
+            feeder.open()
+            threading.Thread(target=feeder.run, name="poolsafe-feeder", daemon=True).start()
+        except BaseException:  # no thread can be started, or Ctrl-C: the pool must not wait for an input nobody reads
+            feeder.abandon()
+            raise
+        return iterator
+
+    def stats(self) -> Stats:
+        """What the pool has done so far, as figures."""
+        return gather(self._own(), self._listener.dearest)
+
+    # -- the pool's life -----------------------------------------------------------------------------------------
+    def _check_running(self) -> Supervisor:
+        supervisor = self._supervisor
+        if supervisor is None or self._state != RUN:
+            raise ValueError("Pool not running")
+        if supervisor.foreign:
+            raise wrong_process("pool")
+        kind, data = supervisor.engine.ending()
+        if kind == BROKEN:
+            raise failures.broken(data)
+        return supervisor
+
+    def close(self) -> None:
+        """No more tasks may be submitted; what was submitted is finished."""
+        if self._state == RUN:
+            self._state = CLOSE
+            self._own().intake.post(self._own().engine.close)
+
+    def terminate(self) -> None:
+        """Ends all workers now. Tasks that are not done end with `PoolTerminated`."""
+        supervisor = self._own()
+        self._state = TERMINATE
+        self._terminate()
+        supervisor.wait_for_end()
+        supervisor.join(_THREAD_PATIENCE)
+        self._callbacks.join(_THREAD_PATIENCE)
+
+    def join(self) -> None:
+        """Waits until all workers have ended and all callbacks have run; after `close` or `terminate`."""
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        supervisor = self._own()
+        if supervisor.inside():
+            return
+        supervisor.finished.wait()
+        if self._callbacks.inside():
+            return
+        if self._state == CLOSE:
+            self._callbacks.done.wait()
+        supervisor.join(_THREAD_PATIENCE)
+        self._callbacks.join(_THREAD_PATIENCE)
+
+    def _own(self) -> Supervisor:
+        supervisor = self._supervisor
+        if supervisor is None:
+            raise ValueError("Pool not running")
+        if supervisor.foreign:
+            raise wrong_process("pool")
+        return supervisor
+
+    def __enter__(self) -> IsolatedPool:
+        self._check_running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._supervisor is None or not self._supervisor.foreign:  # a forked child just leaves the block
+            self.terminate()
+
+    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
+        supervisor = self._supervisor
+        if self._state == RUN and supervisor is not None and not supervisor.foreign:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __repr__(self) -> str:
+        cls = type(self)
+        return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={self._processes}>"
+
+    # -- what existing code reads ---------------------------------------------------------------------------------
+    @property
+    def _pool(self) -> list[Any]:
+        """The processes of the workers that are there now."""
+        supervisor = self._supervisor
+        return [] if supervisor is None else [worker.process for worker in list(supervisor.crew.workers.values())]
+
+    @property
+    def _cache(self) -> dict[int, Any]:
+        """What is not settled yet, by number."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            return {}
+        wait_for_turn(supervisor)
+        return supervisor.engine.jobs
+
+    def _repopulate_pool(self) -> None:
+        """Returns when the pool has all its workers again (or cannot have them: after some seconds)."""
+        supervisor = self._check_running()
+        deadline = time.monotonic() + END_PATIENCE
+        while not supervisor.finished.is_open and time.monotonic() < deadline:
+            wait_for_turn(supervisor)
+            if sum(1 for worker in self._pool if worker.is_alive()) >= self._processes:
+                return
+
+
+IsolatedPool.__module__ = "poolsafe"

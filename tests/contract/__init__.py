@@ -1,0 +1,1 @@
+"""Contract tests: what every kind of worker must do, over every transport and start method."""

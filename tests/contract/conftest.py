@@ -1,0 +1,45 @@
+"""Fixtures of the contract suite: a recipe for each transport and start method, and the workers made by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
+from typing import Any
+
+import pytest
+
+from .handle import Handle, Maker
+
+
+@pytest.fixture(params=["socket", "pipe"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """Each transport in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def maker(ctx: BaseContext, transport: str) -> Iterator[Maker]:
+    """Makes workers of one recipe, and ends those that the test left."""
+    made = Maker(ctx, transport)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def worker(maker: Maker) -> Handle:
+    """A worker that is ready."""
+    return maker.ready()
+
+
+@pytest.fixture
+def make_maker(ctx: BaseContext, transport: str) -> Iterator[Callable[..., Maker]]:
+    """Makes makers with options of the test's own."""
+    made: list[Maker] = []
+
+    def make(**options: Any) -> Maker:
+        made.append(Maker(ctx, transport, **options))
+        return made[-1]
+
+    yield make
+    for maker in made:
+        maker.close()

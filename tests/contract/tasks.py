@@ -1,0 +1,71 @@
+"""What the contract tests run in workers; importable there under every start method."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from tests.support.gates import Gate
+
+
+def stop_at(item: tuple[int, int, str, str]) -> int:
+    """Give back the item's number; the item with a certain number says that it runs and waits for ever."""
+    number, at, arrived, never = item
+    if number == at:
+        Gate(arrived).open()
+        Gate(never).wait()
+    return number
+
+
+def meet(arrived: str, go: str, value: Any = None) -> Any:
+    Gate(arrived).open()
+    Gate(go).wait()
+    return value
+
+
+def size_of(data: bytes) -> int:
+    return len(data)
+
+
+def make(size: int) -> bytes:
+    return b"x" * size
+
+
+def end(how: str, number: int) -> None:
+    if how == "exits":
+        os._exit(number)
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's fault handler, inherited by a fork, would print
+    os.kill(os.getpid(), number)
+
+
+def start_program(fifo: str) -> int:
+    """Start a program that outlives this worker, inherits whatever can be inherited, and ends when `fifo` is opened."""
+    code = "import sys; open(sys.argv[1]).read()"
+    return subprocess.Popen([sys.executable, "-S", "-c", code, fifo], close_fds=False).pid
+
+
+def wait_then(arrived: str, go: str) -> None:
+    """An initializer that takes its time."""
+    Gate(arrived).open()
+    Gate(go).wait()
+
+
+def fail() -> None:
+    raise RuntimeError("on purpose")
+
+
+def refuse_to_load() -> Any:
+    raise ValueError("not here")
+
+
+class Unloadable:
+    """Pickles, and does not unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse_to_load, ()
+
+    def __call__(self) -> None:
+        raise AssertionError("never loaded, never called")

@@ -1,0 +1,107 @@
+"""The model tests themselves: each mistake that an engine might make is noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from poolsafe.engine.core import Engine
+from poolsafe.engine.state import READY, Death, Job, Lane, Part, Recall
+
+from .chance import play
+
+
+class ForgetsWhatWasNotRead(Engine):
+    def _recover(self, part: Part, death: Death) -> None:
+        if part.job.ident not in death.unread:
+            super()._recover(part, death)
+
+
+class RunsAgainWhatMayHaveRun(Engine):
+    def _recover(self, part: Part, death: Death) -> None:
+        super()._recover(part, death._replace(phase=0))
+
+
+class SaysThatNothingRan(Engine):
+    def _recover(self, part: Part, death: Death) -> None:
+        super()._recover(part, death._replace(phase=min(death.phase, 1)))
+
+
+class ForgetsEarlyAnswers(Engine):
+    def _keep_orphan(self, job_id: int, kind: int, data: Any) -> None: ...
+
+
+class ForgetsTheRestOfAPart(Engine):
+    def _requeue(self, job: Job, start: int, stop: int, attempts: int = 0) -> None:
+        super()._requeue(job, start, min(stop, start + 1), attempts)
+
+
+class CountsMessagesNotItems(Engine):
+    def _spend(self, lane: Lane, items: int) -> None:
+        super()._spend(lane, 1)
+
+
+class GivesItBackToAStoppedWorker(Engine):
+    def recalled(self, lane_id: int, job_id: int) -> None:
+        super().recalled(lane_id, job_id)
+        self.lanes[lane_id].doubted = False
+
+
+class PutsTwoPartsOfAJobOnALane(Engine):
+    def _dispatch(self) -> None:
+        for lane in self.lanes.values():
+            while self.pending and lane.state == READY and not lane.full and len(lane.parts) < self.depth:
+                self._send(lane, self.pending.popleft())
+
+
+class LetsTasksWait(Engine):
+    def _steal(self, least: int) -> None:
+        self.commands.extend(Recall(lane) for lane in self.lanes if lane < 0)
+
+
+class StartsTooMany(Engine):
+    def _staff(self) -> None:
+        self.processes += 1
+        super()._staff()
+        self.processes -= 1
+
+
+class ForgetsWhatRunsAtTheEnd(Engine):
+    def terminate(self) -> None:
+        for lane in self.lanes.values():
+            lane.parts.clear()
+        super().terminate()
+
+
+class SaysAtTheEndThatNothingRan(Engine):
+    def ending(self, may_have_run: bool = False) -> tuple[int, Any]:
+        return super().ending(False)
+
+
+class NeverResumes(Engine):
+    def resume(self) -> None: ...
+
+
+MUTANTS = [
+    ForgetsWhatWasNotRead,
+    RunsAgainWhatMayHaveRun,
+    SaysThatNothingRan,
+    ForgetsEarlyAnswers,
+    ForgetsTheRestOfAPart,
+    CountsMessagesNotItems,
+    GivesItBackToAStoppedWorker,
+    PutsTwoPartsOfAJobOnALane,
+    LetsTasksWait,
+    StartsTooMany,
+    ForgetsWhatRunsAtTheEnd,
+    SaysAtTheEndThatNothingRan,
+    NeverResumes,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mistake_is_noticed(mutant: type[Engine]) -> None:
+    with pytest.raises((AssertionError, KeyError)):
+        for seed in range(400):
+            play(seed, mutant)

@@ -1,0 +1,12 @@
+"""A script without ``if __name__ == "__main__":``, as people write it."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import sys
+
+from poolsafe import IsolatedPool
+
+pool = IsolatedPool(4, context=mp.get_context(sys.argv[1]))
+print(pool.map(abs, [-1, -2, -3]))
+pool.terminate()

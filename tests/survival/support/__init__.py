@@ -1,0 +1,3 @@
+"""What the survival tests share: chores for workers, ways of submitting them, hostile objects, programs."""
+
+from __future__ import annotations

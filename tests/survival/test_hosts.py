@@ -1,0 +1,77 @@
+"""Parents that ignore or steal the ends of children, lack standard streams or descriptors, or fork.
+
+Who uses it: pytest. What may go wrong: a death goes unnoticed, a stream overwrites a channel, a constructor that fails
+leaves something behind, or a forked child ends its parent's workers.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.survival.support.cases import spread
+from tests.survival.support.programs import Program
+
+
+def report(start_method: str, folder: Path, *args: str) -> str:
+    """Run a program to its good end; return what it reports."""
+    with Program("hosts", start_method, folder, *args) as program:
+        assert program.end(45) == 0, repr(program)
+        program.leaves_nothing()
+        return (folder / "report").read_text()
+
+
+def test_a_parent_that_ignores_sigchld(start_method: str, tmp_path: Path) -> None:
+    told = report(start_method, tmp_path, "ignores_sigchld").split()
+    assert told[0] == "survived"
+    if start_method != "forkserver":  # whose server tells how its children ended
+        assert told[1:] == ["None"] * 3
+
+
+def test_a_parent_that_reaps_foreign_children(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "reaps_everything") == "survived 3"
+
+
+@pytest.mark.parametrize(("start_method", "closed"), spread(["0", "1", "2", "0 1", "0 1 2"], "2", "0 1 2"))
+def test_a_parent_without_standard_streams(start_method: str, closed: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "without_streams", *closed.split()) == "survived 3"
+
+
+def test_a_parent_without_stream_objects(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "without_stream_objects") == "survived 3"
+
+
+def test_out_of_descriptors_at_start(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "out_of_descriptors_at_start") == "True True"
+
+
+@pytest.mark.parametrize("limit", ["without_descriptors", "under_a_file_size_limit"])
+def test_large_arguments(start_method: str, limit: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, f"large_arguments_{limit}") == "all"
+
+
+def test_out_of_descriptors_at_a_respawn(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "out_of_descriptors_at_a_respawn") == "recovered"
+
+
+@pytest.mark.parametrize(("start_method", "end"), spread(["exit", "_exit", "exec", "drop"], "exit"))
+def test_a_forked_child_that_touches_the_pool(start_method: str, end: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "forked_child", end) == "WrongProcess 14"
+
+
+def test_workers_go_with_their_parent_even_when_a_fork_of_it_lives(start_method: str, tmp_path: Path) -> None:
+    with Program("hosts", start_method, tmp_path, "forked_child_lives_on") as program:
+        program.reach(2)
+        [child] = set(program.reach(2)) - {program.pid}
+        workers = [int(pid) for pid in Tally(tmp_path / "workers").entries()]
+        program.signal(signal.SIGKILL)
+        wait_for(lambda: all(map(process_is_gone, workers)), 10, "the end of the workers")
+        assert not process_is_gone(child)
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])  # a fork cannot use its parent's fork server at all
+def test_a_forked_child_with_a_pool_of_its_own(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "child_with_a_pool_of_its_own") == "both"

@@ -1,0 +1,221 @@
+"""Pools among threads: made in a threaded parent, several at once, one for many, ended under their hands.
+
+Who uses it: pytest. What may go wrong: one pool's descriptors leak into the workers of another, a lock is held at the
+moment of a fork, a result goes to the wrong thread or to nobody.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import logging
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
+from tests.support import tasks
+from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.survival.conftest import MakePool
+from tests.survival.support import chores
+from tests.survival.support.chores import Chore, do
+from tests.survival.support.ways import LIMIT, assert_full_strength, fresh_tally, living, runs
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Run *work* in *count* threads that begin together; the values, or the first error."""
+    together = threading.Barrier(count)
+
+    def begin(i: int) -> Any:
+        together.wait(LIMIT)
+        return work(i)
+
+    with ThreadPoolExecutor(count) as threads:
+        return [future.result(4 * LIMIT) for future in [threads.submit(begin, i) for i in range(count)]]
+
+
+@pytest.fixture
+def busy_parent() -> Iterator[None]:
+    """Threads that hold all sorts of locks most of the time."""
+    stop = threading.Event()
+    logger = logging.getLogger("survival")
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+
+    def log() -> None:
+        while not stop.is_set():
+            logger.warning("busy")
+            sys.stderr.write("")
+            importlib.import_module("json")
+
+    threads = [threading.Thread(target=log) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    yield
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.usefixtures("busy_parent")
+def test_a_pool_in_a_threaded_parent(make_pool: MakePool, tmp_path: Path) -> None:
+    for _ in range(5):
+        pool = make_pool()
+        assert pool.map(chores.log_and_import, range(20)) == list(range(20))
+        with pytest.raises(WorkerLost):
+            pool.apply(tasks.kill_self)
+        assert pool.map(chores.log_and_import, range(20)) == list(range(20))
+        pool.terminate()
+        pool.join()
+
+
+def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> None:
+    """Each notices the deaths of its own workers at once, whatever the others hold open."""
+
+    def work(number: int) -> int:
+        with IsolatedPool(2, context=ctx) as pool:
+            for _ in range(3):
+                assert pool.map(tasks.square, range(30)) == [i * i for i in range(30)]
+                with pytest.raises(WorkerLost):
+                    pool.apply_async(tasks.kill_self).get(LIMIT)
+            assert_full_strength(pool, 2, tmp_path)
+        return number
+
+    assert in_threads(6, work) == list(range(6))
+
+
+def test_one_pool_for_many_threads(pool: IsolatedPool, tally: Tally) -> None:
+    numbers = itertools.count()
+
+    def work(thread: int) -> None:
+        mine = [next(numbers) for _ in range(20)]
+        for i in mine[:10]:
+            assert pool.apply(do, (Chore(i, tally),)) == (i, i * i)
+        todo = [Chore(i, tally) for i in mine[10:]]
+        for got in (pool.map(do, todo[:5]), list(pool.imap(do, todo[5:]))):
+            assert all(value == i * i for i, value in got)
+        assert sorted(pool.imap_unordered(tasks.square, [thread, 100])) == [thread * thread, 10_000]
+
+    in_threads(16, work)
+    assert runs(tally) == Counter(range(320))
+
+
+def test_deaths_among_many_threads(pool: IsolatedPool, tally: Tally, tmp_path: Path) -> None:
+    """Each thread gets the errors of its own tasks, and no others."""
+
+    def work(thread: int) -> int:
+        lost = 0
+        for i in range(thread * 20, thread * 20 + 20):
+            try:
+                assert pool.apply(do, (Chore(i, tally, tasks.kill_self if i % 7 == 0 else None),)) == (i, i * i)
+            except WorkerLost:
+                assert i % 7 == 0
+                lost += 1
+        return lost
+
+    assert sum(in_threads(8, work)) == len(range(0, 160, 7))
+    assert runs(tally) == Counter(range(160))
+    assert_full_strength(pool, 2, tmp_path)
+
+
+def test_tasks_that_wait_for_each_other(pool: IsolatedPool, tmp_path: Path) -> None:
+    """A task never waits behind a running one while another worker is idle, however it was submitted."""
+    for _ in range(20):
+        arrivals = fresh_tally(tmp_path)
+        assert len(set(pool.starmap(chores.meet, [(arrivals, 2)] * 2, 1))) == 2
+        arrivals = fresh_tally(tmp_path)
+        results = [pool.apply_async(chores.meet, (arrivals, 2)) for _ in range(2)]
+        assert len({result.get(LIMIT) for result in results}) == 2
+
+
+def test_the_pool_is_ended_under_the_hands_of_many(make_pool: MakePool) -> None:
+    pool = make_pool()
+    started = threading.Semaphore(0)
+
+    def work(_: int) -> str:
+        started.release()
+        try:
+            while True:
+                pool.apply(tasks.square, (3,))
+                pool.map(tasks.square, range(5))
+                list(pool.imap_unordered(tasks.square, range(5)))
+        except PoolTerminated:
+            return "terminated"
+        except ValueError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(work, i) for i in range(8)]
+        for _ in futures:
+            assert started.acquire(timeout=LIMIT)
+        pool.terminate()
+        ends = {future.result(LIMIT) for future in futures}
+    assert ends <= {"terminated", "Pool not running"}
+
+
+def test_pools_made_and_ended_in_many_threads(ctx: BaseContext) -> None:
+    def work(_: int) -> set[int]:
+        pids = set()
+        for _ in range(3):
+            pool = IsolatedPool(2, context=ctx)
+            pids |= living(pool)
+            pool.apply_async(tasks.square, (1,))
+            pool.terminate()
+            pool.join()
+        return pids
+
+    pids = set().union(*in_threads(4, work))
+    assert len(pids) == 4 * 3 * 2
+    wait_for(lambda: all(map(process_is_gone, pids)), LIMIT)
+
+
+def test_a_pool_is_ended_in_another_thread_than_it_was_made(make_pool: MakePool, tmp_path: Path) -> None:
+    made: list[IsolatedPool] = []
+    maker = threading.Thread(target=lambda: made.append(make_pool()))
+    maker.start()
+    maker.join()
+    [pool] = made
+    os.kill(min(living(pool)), signal.SIGKILL)
+    assert_full_strength(pool, 2, tmp_path)
+    ender = threading.Thread(target=pool.terminate)
+    ender.start()
+    ender.join(LIMIT)
+    assert not ender.is_alive()
+
+
+def test_an_import_in_progress_at_the_moment_of_a_fork(
+    pool: IsolatedPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Any
+) -> None:
+    """A replacement must not wait for a lock that only a thread of the parent could release."""
+    go, entered = gate("go"), gate("entered")
+    (tmp_path / "slow_module.py").write_text(
+        "from tests.support.gates import Gate\n"
+        f"Gate({entered.path!r}).open()\nGate({go.path!r}).wait()\ndef answer(): return 42\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importing = threading.Thread(target=importlib.import_module, args=("slow_module",))
+    importing.start()
+    try:
+        entered.wait()
+        pool.map(tasks.square, range(4))
+        for pid in living(pool):
+            os.kill(pid, signal.SIGKILL)
+        assert_full_strength(pool, 2, tmp_path)
+        result = pool.apply_async(chores.call_by_name, (str(tmp_path), "slow_module", "answer"))
+        result.wait(0.2)
+    finally:
+        go.open()
+        importing.join()
+    try:
+        assert result.get(LIMIT) == 42
+    finally:
+        sys.modules.pop("slow_module", None)

@@ -1,0 +1,78 @@
+"""Every kind of state, by default: no task sees what another one left, alone or in a chunk. In the stdlib each does."""
+
+from __future__ import annotations
+
+import json
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+import pytest
+
+from poolsafe import IsolatedPool
+from tests.support.leaving import KINDS, OPEN, visit
+from tests.support.scripts import run_python
+
+#: Each kind three times in a row.
+VISITS = [name for name in KINDS for _ in range(3)]
+
+
+def differ(seen: list[object]) -> bool:
+    return len({repr(one) for one in seen}) > 1
+
+
+def kinds_that_leak(seen: list[object]) -> set[str]:
+    return {name for at, name in enumerate(KINDS) if differ(seen[3 * at : 3 * at + 3])}
+
+
+@pytest.mark.parametrize("chunksize", [1, len(VISITS)])
+def test_no_task_sees_what_another_one_left(ctx: BaseContext, chunksize: int) -> None:
+    with IsolatedPool(1, context=ctx) as pool:
+        assert kinds_that_leak(pool.map(visit, VISITS, chunksize)) == set()
+
+
+def test_the_same_tasks_leak_in_the_standard_library() -> None:
+    """Else the test above would prove nothing. A worker for each kind, for some of them stop a worker from working."""
+    leaking = set()
+    for name in KINDS:
+        with get_context("fork").Pool(1) as pool:
+            if differ(pool.map(visit, [name] * 2, 2)):
+                leaking.add(name)
+    assert leaking == set(KINDS)
+
+
+def test_what_is_said_to_be_left_alone_is() -> None:
+    """Else the page of guarantees says too little: the kind then belongs to the others, here and there."""
+    left = set()
+    for name in OPEN:
+        with IsolatedPool(1, context=get_context("fork")) as pool:
+            if differ(pool.map(visit, [name] * 2, 2)):
+                left.add(name)
+    assert left == set(OPEN)
+
+
+def test_what_an_import_did_lasts(tmp_path: Path, start_method: str) -> None:
+    """A package that a task imports first: its effects on the process are not undone, for it is not imported again."""
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages/foreign_package.py").write_text(
+        "import os, sys, warnings\n"
+        "os.environ['FOREIGN'] = '1'\nsys.path.append('/foreign')\nwarnings.filterwarnings('ignore', 'foreign')\n"
+        "os.listdir = sys.excepthook = print\n"
+    )
+    (tmp_path / "program.py").write_text(
+        "import os, sys, warnings, json, multiprocessing as mp\n"
+        f"sys.path.append({str(tmp_path / 'site-packages')!r})\n"
+        "from poolsafe import IsolatedPool\n"
+        "def task(i):\n"
+        "    import foreign_package\n"
+        "    found = [os.environ.get('FOREIGN'), os.environ.get('MINE'), '/foreign' in sys.path, '/mine' in sys.path,\n"
+        "             sum('foreign' in str(one) for one in warnings.filters), os.listdir is sys.excepthook]\n"
+        "    os.environ['MINE'] = '1'; sys.path.append('/mine'); os.environ['FOREIGN'] = 'changed'\n"
+        "    return found\n"
+        "if __name__ == '__main__':\n"
+        "    with IsolatedPool(1, context=mp.get_context(sys.argv[1])) as pool:\n"
+        "        print(json.dumps(pool.map(task, range(3))))\n"
+    )
+    done = run_python(tmp_path / "program.py", start_method, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [["1", None, True, False, 1, True]] * 3

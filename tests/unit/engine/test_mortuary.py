@@ -1,0 +1,296 @@
+"""From the first sign of a death to the engine's event, with workers and a clock of the test's own."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from poolsafe.engine import messages
+from poolsafe.engine.child import CUT_OFF_CODE
+from poolsafe.engine.core import Engine
+from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, KILL, STOP_GRACE, Mortuary
+from poolsafe.engine.page import IDLE, RUNNING, Begun
+from poolsafe.engine.state import LOST, STOPPING, Job, Settle
+from poolsafe.engine.tally import Tally
+from poolsafe.engine.timers import Timers
+
+
+class FakeChannel:
+    def __init__(self) -> None:
+        self.stops = 0
+
+    def try_stop(self) -> bool:
+        self.stops += 1
+        return True
+
+
+class FakeWorker:
+    """A worker whose end is the test's to tell."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.exitcode: int | None = None
+        self.channel = FakeChannel()
+        self.signals: list[int] = []
+        self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
+        self.released = False
+        self.living = False
+
+    def lives(self) -> bool:
+        return self.living
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def last_words(self) -> tuple[Any, frozenset[int], Begun]:
+        return self.words
+
+    def times(self) -> tuple[float, float]:
+        return 2.0, 0.5
+
+    def release(self) -> None:
+        self.released = True
+
+
+class FakeCrew:
+    def __init__(self) -> None:
+        self.workers: dict[int, FakeWorker] = {}
+
+    def remove(self, lane: int) -> FakeWorker:
+        return self.workers.pop(lane)
+
+
+class FakeIntake:
+    def __init__(self) -> None:
+        self.reclaimed = 0
+
+    def reclaim(self) -> None:
+        self.reclaimed += 1
+
+
+class House:
+    """What owns the mortuary: an engine with one worker, and a clock."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers = Timers(lambda: self.now)
+        self.engine = Engine(1)
+        self.crew = FakeCrew()
+        self.intake = FakeIntake()
+        self.tally = Tally()
+        self.events: list[str] = []
+        self.late: Any = None
+        self.settled: list[tuple[int, int, Any]] = []
+        self.mortuary = Mortuary(self)  # type: ignore[arg-type]
+        self.lane = self.engine.adopt()
+        self.worker = self.crew.workers[self.lane] = FakeWorker(77)
+        self.engine.ready(self.lane)
+
+    def take_in(self) -> None:
+        self.events.append("take in")
+        if self.late is not None:
+            late, self.late = self.late, None
+            late()
+
+    def deliver(self, lane: int, frames: Any) -> None:
+        for kind, job, index, data in frames:
+            self.engine.outcome(lane, job, index, kind, data)
+
+    def run(self, ident: int) -> None:
+        """The worker is given a job of one item."""
+        self.engine.submitted(Job(ident, b"", 1, lambda *outcome: None))
+        self.carry_out()
+
+    def carry_out(self) -> None:
+        for command in self.engine.step():
+            if isinstance(command, Settle):
+                self.settled.append((command.job.ident, command.kind, command.data))
+
+    def wait(self, seconds: float) -> None:
+        """Time goes by, in small steps."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.005
+            self.timers.run_due()
+
+    @property
+    def buried(self) -> bool:
+        return self.worker.released
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_an_exit_code_is_enough(house: House) -> None:
+    house.run(5)
+    house.worker.exitcode = -9
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.suspect(house.lane, ended=True)
+    assert house.buried
+    house.carry_out()
+    [(ident, kind, lost)] = house.settled
+    assert (ident, kind) == (5, LOST)
+    assert (lost.pid, lost.exitcode, lost.may_have_run, lost.cut_off) == (77, -9, True, False)
+    assert house.worker.signals == [KILL]  # once, at the burial: it must not go on behind our back
+    assert house.crew.workers == {}
+
+
+def test_a_sentinel_that_ends_before_its_process(house: House) -> None:
+    """As after exec(): the process is killed, waited for, and said to have been cut off."""
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.worker.living = True
+    house.mortuary.suspect(house.lane, ended=False)
+    house.mortuary.suspect(house.lane, ended=True)
+    house.wait(CODE_PATIENCE * 2)
+    assert (house.buried, house.worker.signals) == (False, [KILL])
+    house.worker.exitcode = -KILL
+    house.wait(0.05)
+    assert house.buried
+    house.carry_out()
+    [(_, _, lost)] = house.settled
+    assert (lost.exitcode, lost.cut_off) == (-KILL, True)
+
+
+def test_an_exit_code_that_comes_late_is_waited_for(house: House) -> None:
+    house.mortuary.suspect(house.lane, ended=True)
+    house.wait(CODE_PATIENCE / 2)
+    assert not house.buried
+    house.worker.exitcode = 3
+    house.wait(0.05)
+    assert house.buried
+    assert house.worker.signals == [KILL]  # once, at the burial: it must not go on behind our back
+
+
+def test_an_exit_code_that_never_comes(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.suspect(house.lane, ended=True)
+    house.wait(CODE_PATIENCE + 0.1)
+    assert house.buried
+    assert house.worker.signals == [KILL], "it may be alive: it must not go on behind our back"
+    house.carry_out()
+    assert house.settled[0][2].exitcode is None
+
+
+def test_a_worker_whose_channel_ended_is_killed(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.suspect(house.lane, ended=False)
+    house.wait(END_PATIENCE / 2)
+    assert house.worker.signals == [KILL]
+    assert not house.buried
+    house.worker.exitcode = -signal.SIGKILL
+    house.wait(0.05)
+    assert house.buried
+    house.carry_out()
+    assert house.settled[0][2].cut_off, "it was we who killed it, because the task cut it off"
+
+
+def test_a_worker_that_ends_by_itself_after_its_channel_is_not_killed(house: House) -> None:
+    house.mortuary.suspect(house.lane, ended=False)
+    house.worker.exitcode = 0
+    house.wait(0.05)
+    assert house.buried
+    assert house.worker.signals == [KILL]  # once, at the burial: it must not go on behind our back
+
+
+def test_a_worker_that_was_cut_off_says_so(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.worker.exitcode = CUT_OFF_CODE
+    house.mortuary.suspect(house.lane, ended=True)
+    house.carry_out()
+    assert house.settled[0][2].cut_off
+
+
+def test_not_even_killing_helps(house: House) -> None:
+    house.mortuary.suspect(house.lane, ended=False)
+    house.wait(END_PATIENCE + 0.1)
+    assert house.buried
+    assert house.worker.signals == [KILL, KILL]
+
+
+@pytest.mark.parametrize("signs", [(False, True), (True, False), (True, True), (False, False)])
+def test_two_signs_are_one_death(house: House, signs: tuple[bool, bool]) -> None:
+    for ended in signs:
+        house.mortuary.suspect(house.lane, ended=ended)
+    house.worker.exitcode = -9
+    house.wait(0.1)
+    assert house.buried
+    house.wait(5)  # nothing of it is left that looks again
+    assert house.engine.lanes == {}
+
+
+def test_answers_that_were_under_way_count(house: House) -> None:
+    house.run(5)
+    house.worker.exitcode = -9
+    house.worker.words = ([(messages.VALUE, 5, 0, b"value")], frozenset(), Begun(5, 1, IDLE))
+    house.mortuary.suspect(house.lane, ended=True)
+    house.carry_out()
+    assert house.settled == [(5, messages.VALUE, b"value")]
+
+
+def test_reports_are_taken_in_before_the_engine_hears_of_the_death(house: House) -> None:
+    job = Job(5, b"", 1, lambda *outcome: None)
+    house.late = lambda: house.engine.sent(job, house.lane)
+    house.worker.exitcode = -9
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.suspect(house.lane, ended=True)
+    house.carry_out()
+    assert house.settled[0][:2] == (5, LOST)
+    assert house.intake.reclaimed >= 1
+
+
+def test_what_is_taken_in_may_announce_the_same_death(house: House) -> None:
+    house.worker.exitcode = -9
+    house.late = lambda: house.mortuary.suspect(house.lane, ended=False)
+    house.mortuary.suspect(house.lane, ended=True)
+    assert house.buried
+    assert house.engine.lanes == {}
+
+
+def test_a_worker_that_was_told_to_end_and_does_not_is_killed(house: House) -> None:
+    house.engine.close()
+    house.carry_out()
+    assert house.engine.lanes[house.lane].state == STOPPING
+    house.mortuary.tick()
+    assert house.worker.channel.stops == 1, "told once more: the first may have found the channel full"
+    house.now += STOP_GRACE
+    house.mortuary.tick()
+    assert house.worker.signals == []
+    house.now += 0.1
+    house.mortuary.tick()
+    assert house.worker.signals == [KILL]
+
+
+def test_a_worker_that_still_has_work_is_left_alone(house: House) -> None:
+    house.run(5)
+    house.engine.lanes[house.lane].state = STOPPING
+    for _ in range(3):
+        house.mortuary.tick()
+        house.now += 2 * STOP_GRACE
+    assert house.worker.signals == []
+    assert house.worker.channel.stops == 0
+
+
+def test_a_worker_that_retired_is_not(house: House) -> None:
+    house.run(5)
+    house.run(6)
+    house.engine.retired(house.lane, 5, b"")
+    assert house.engine.lanes[house.lane].parts, "there is still something that nobody took back"
+    house.mortuary.tick()
+    house.now += 2 * STOP_GRACE
+    house.mortuary.tick()
+    assert house.worker.signals == [KILL]
+
+
+def test_a_lane_without_a_worker_yet_is_passed_over(house: House) -> None:
+    del house.crew.workers[house.lane]
+    house.engine.lanes[house.lane].state = STOPPING
+    house.mortuary.tick()
+    assert house.worker.channel.stops == 0

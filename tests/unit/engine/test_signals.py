@@ -1,0 +1,107 @@
+"""Masks and Ctrl-C: engine threads are deaf, the main thread hears, and a block that is not to be cut is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from poolsafe.engine import signals
+from poolsafe.engine.signals import current_mask, deferred_interrupt, masked, start_deaf
+
+
+@pytest.fixture(autouse=True)
+def same_handler_and_mask() -> Iterator[None]:
+    handler, mask = signal.getsignal(signal.SIGINT), current_mask()
+    yield
+    assert (signal.getsignal(signal.SIGINT), current_mask()) == (handler, mask)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_mask_holds_for_a_block_and_what_it_starts() -> None:
+    wanted = frozenset({signal.SIGUSR1, signal.SIGTERM})
+    inside: list[Any] = []
+    with masked(wanted):
+        inside.append(current_mask())
+        thread = threading.Thread(target=lambda: inside.append(current_mask()))
+        thread.start()
+        thread.join()
+    assert inside == [wanted, wanted]
+
+
+def test_a_mask_is_put_back_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), masked(frozenset({signal.SIGUSR1})):
+        raise ZeroDivisionError
+
+
+def test_a_deaf_thread_blocks_all_but_faults() -> None:
+    masks: list[Any] = []
+    thread = threading.Thread(target=lambda: masks.append(current_mask()))
+    start_deaf(thread)
+    thread.join()
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD} <= masks[0]
+    assert not {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS} & masks[0]
+
+
+def test_an_interrupt_comes_at_the_end_of_the_block() -> None:
+    done: list[str] = []
+
+    def block() -> None:
+        with deferred_interrupt():
+            interrupt()
+            done.append("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == ["whole"]
+
+
+def test_an_error_of_the_block_comes_through() -> None:
+    with pytest.raises(ZeroDivisionError), deferred_interrupt():
+        raise ZeroDivisionError
+
+
+def test_no_interrupt_no_consequence() -> None:
+    with deferred_interrupt():
+        assert callable(signal.getsignal(signal.SIGINT))
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_program_that_does_not_handle_interrupts_is_left_alone(handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with deferred_interrupt():
+            assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_have_nothing_to_defer() -> None:
+    failures: list[BaseException] = []
+
+    def block() -> None:
+        try:
+            with deferred_interrupt():
+                pass
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert failures == []
+
+
+def test_where_there_are_no_masks_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_HAS_MASKS", False)
+    with masked(frozenset({signal.SIGUSR1})):
+        assert current_mask() == frozenset()
+    monkeypatch.undo()
+    assert signal.SIGUSR1 not in current_mask()
