@@ -27,6 +27,9 @@ if TYPE_CHECKING:
         PoolTerminated as PoolTerminated,
     )
     from .errors import (
+        QueueGone as QueueGone,
+    )
+    from .errors import (
         ResetError as ResetError,
     )
     from .errors import (
@@ -57,6 +60,12 @@ if TYPE_CHECKING:
     from .leaks import Leak as Leak
     from .leaks import Leaks as Leaks
     from .pool import IsolatedPool as IsolatedPool
+    from .queues.choice import QueueChoice as QueueChoice
+    from .queues.choice import make_queue as make_queue
+    from .queues.choice import queue_choice as queue_choice
+    from .queues.face import JoinableQueue as JoinableQueue
+    from .queues.face import Queue as Queue
+    from .queues.face import SimpleQueue as SimpleQueue
     from .stats import Stats as Stats
     from .verdict import Difference as Difference
     from .verdict import Report as Report
@@ -70,17 +79,22 @@ __all__ = [
     "ExceptionPicklingError",
     "InitializerError",
     "IsolatedPool",
+    "JoinableQueue",
     "Leak",
     "LeakError",
     "Leaks",
     "PoolTerminated",
     "PoolsafeError",
     "PoolsafeWarning",
+    "Queue",
+    "QueueChoice",
+    "QueueGone",
     "Report",
     "ResetError",
     "Resetter",
     "ResultPicklingError",
     "ResultUnpicklingError",
+    "SimpleQueue",
     "Stats",
     "TargetError",
     "TaskExited",
@@ -89,12 +103,20 @@ __all__ = [
     "WorkerLost",
     "WrongProcess",
     "__version__",
+    "make_queue",
+    "queue_choice",
     "rng",
     "verify",
 ]
 
-_HOME = dict.fromkeys(__all__[:-3], "errors") | {
+_HOME = dict.fromkeys((name for name in __all__ if name != "__version__"), "errors") | {
     "IsolatedPool": "pool",
+    "JoinableQueue": "queues.face",
+    "Queue": "queues.face",
+    "QueueChoice": "queues.choice",
+    "SimpleQueue": "queues.face",
+    "make_queue": "queues.choice",
+    "queue_choice": "queues.choice",
     "Leak": "leaks",
     "Leaks": "leaks",
     "Resetter": "isolation",

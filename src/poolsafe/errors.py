@@ -13,6 +13,7 @@ Who raises what, and which builtin or stdlib type existing code catches it by::
     |- TaskUnpicklingError  pickle.UnpicklingError    function or arguments do not unpickle (in the worker)
     |- ResultUnpicklingError pickle.UnpicklingError   the result does not unpickle (in the parent)
     |- PoolTerminated       RuntimeError              the pool ended before the task did
+    |- QueueGone            ConnectionError           a queue that nobody holds any more in the process that made it
     `- WrongProcess         RuntimeError              a pool, result or iterator used in a process that did not make it
 
 `poolsafe.failures` holds the two that are also `multiprocessing.pool.MaybeEncodingError`: this module is imported by
@@ -151,6 +152,10 @@ class PoolTerminated(PoolsafeError, RuntimeError):
 
     #: Whether the task's function may have run, wholly or in part.
     may_have_run: bool = True
+
+
+class QueueGone(PoolsafeError, ConnectionError):
+    """The queue is no more: the process that made it has ended, or holds it no longer."""
 
 
 class WrongProcess(PoolsafeError, RuntimeError):

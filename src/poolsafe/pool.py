@@ -29,6 +29,7 @@ from .engine.supervisor import END_PATIENCE, Supervisor
 from .engine.workers import PIDFD_WORKERS, Recipe, transport_for
 from .iterators import IMapIterator, IMapUnorderedIterator
 from .leaks import Leaks
+from .queues.maker import QueueMaker
 from .results import AsyncResult, MapResult, wrong_process
 from .stats import Stats, gather, wait_for_turn
 from .submission import Submitter
@@ -41,7 +42,7 @@ T = TypeVar("T")
 _THREAD_PATIENCE = 0.5
 
 
-class IsolatedPool(stdlib.Pool):
+class IsolatedPool(QueueMaker, stdlib.Pool):
     """A pool of worker processes in which no task meets what another task left behind.
 
     Args:

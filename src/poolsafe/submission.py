@@ -18,6 +18,7 @@ from .engine.messages import dumps
 from .engine.state import Job
 from .failures import MADE, pickling_failure
 from .iterators import IMapIterator
+from .queues import travel
 
 #: Numbers jobs over all pools of the process, from 1 (0 means "none" in a worker's page).
 _numbers = itertools.count(1)
@@ -86,12 +87,14 @@ class Submitter:
 
     def call(self, func: Callable[..., Any], args: Any, kwds: Any, sink: Callable[[int, int, Any], None]) -> None:
         """Submits one call."""
+        travel.pack()
         try:
             payload = messages.call_payload(func, args, kwds, self._number(1))
         except Exception as error:
+            travel.packed()
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
         else:
-            self._intake.submit(Job(next(_numbers), payload, 1, sink))
+            self._intake.submit(Job(next(_numbers), payload, 1, sink, travel.packed()))
 
     def chunks(self, mode: int, func: Callable[..., Any], items: Sequence[Any], size: int, sink: ChunkSink) -> None:
         """Submits all items, `size` to a message."""
@@ -112,10 +115,13 @@ class Submitter:
             sink: Where their results go.
             number: The number of the first item of all.
         """
+        travel.pack()
         try:
             blob = dumps(func)
         except Exception as error:
+            travel.packed()
             return partial(self._all_fail, pickling_failure(error), sink)
+        held = travel.packed()  # what the function carries goes with every chunk
         shared = messages.by_reference(func)
 
         def numbered(base: int) -> tuple[int, int]:
@@ -123,12 +129,12 @@ class Submitter:
 
         def pickled(base: int, blobs: list[bytes]) -> Job:
             payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base))
-            return Job(next(_numbers), payload, len(blobs), partial(sink, base))
+            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *travel.packed()])
 
         def make(base: int, items: list[Any]) -> list[Job]:
             if messages.all_atomic(items):
                 payload = messages.chunk_payload(mode, blob, shared, items, None, numbered(base))
-                return [Job(next(_numbers), payload, len(items), partial(sink, base))]
+                return [Job(next(_numbers), payload, len(items), partial(sink, base), held)]
             return list(self._by_item(pickled, base, items, sink))
 
         return make
@@ -137,6 +143,7 @@ class Submitter:
         self, pickled: Callable[[int, list[bytes]], Job], base: int, items: list[Any], sink: ChunkSink
     ) -> Iterator[Job]:
         good: list[bytes] = []
+        travel.pack()
         for at, item in enumerate(items, base):
             try:
                 good.append(dumps(item))
@@ -144,9 +151,11 @@ class Submitter:
                 self._fail(Job(next(_numbers), b"", 1, partial(sink, at)), pickling_failure(error, at))
                 if good:
                     yield pickled(at - len(good), good)
+                    travel.pack()
                 good = []
         if good:
             yield pickled(base + len(items) - len(good), good)
+        travel.packed()
 
     def _all_fail(self, error: BaseException, sink: ChunkSink, base: int, items: list[Any]) -> list[Job]:
         for index in range(len(items)):

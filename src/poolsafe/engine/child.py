@@ -258,6 +258,9 @@ class Worker:
         else:
             del func, args, kwds
             answer = self._value(job, index, value)
+        queues = sys.modules.get("poolsafe.queues.link")
+        if queues is not None:  # what the task put is in its queues before anybody has its answer
+            queues.flush()
         return answer if told is None else with_changes(self._guard, job, index, number, told, answer)
 
     def _hooked(self, func: Callable[..., Any], args: Any, kwds: Any) -> Any:

@@ -30,16 +30,20 @@ class Job:
         payload: Bytes that a worker understands; the engine does not look inside.
         count: Number of items.
         sink: Called by whoever carries out `Settle`, with item index, kind and data.
+        held: What must live for as long as the job does.
     """
 
-    __slots__ = ("count", "ident", "payload", "remaining", "sink")
+    __slots__ = ("count", "held", "ident", "payload", "remaining", "sink")
 
-    def __init__(self, ident: int, payload: bytes, count: int, sink: Callable[[int, int, Any], None]) -> None:
+    def __init__(
+        self, ident: int, payload: bytes, count: int, sink: Callable[[int, int, Any], None], held: Any = None
+    ) -> None:
         self.ident: int = ident
         self.payload: bytes = payload
         self.count: int = count
         self.remaining: int = count
         self.sink: Callable[[int, int, Any], None] = sink
+        self.held: Any = held
 
 
 class Part:

@@ -1,0 +1,298 @@
+"""The owner's end of one client's connection: proof of identity, requests, answers, and what the client has on lease.
+
+Used by: hub (its thread reads; any thread of the owner may write, under the hub's lock). What may go wrong: the other
+side is a stranger, talks garbage or dies: `receive` says so, and `dismiss` puts everything back as if it had never
+asked.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from . import wire
+from .store import Store
+from .wire import GONE, ITEMS, LENGTH, NOT_NOW, OK, REPLY, REQUEST, SIZES, TOO_OFTEN
+
+#: Bytes that are read at a time.
+_BULK = 1 << 18
+#: A client that comes back for the next item sooner than this, in seconds, is sent several at a time ...
+_QUICK = 0.001
+#: ... up to so many, and so many bytes.
+_MOST, _MOST_BYTES = 32, 1 << 16
+
+
+class Hub(Protocol):
+    """What a client needs of the hub."""
+
+    def store(self, ident: int) -> Store | None:
+        """The queue of this number, if it is held by anybody."""
+
+    def write_later(self, client: Client) -> None:
+        """Has `send_rest` called when the client can take more."""
+
+
+class Misbehaved(Exception):
+    """The other side is nobody we know, or has lost its mind."""
+
+
+class _Waiting:
+    """A request of a client that waits."""
+
+    __slots__ = ("_client", "store")
+
+    def __init__(self, client: Client, store: Store) -> None:
+        self._client = client
+        self.store: Store = store
+
+    def give(self, item: bytes) -> None:
+        self._client.waiting = None
+        self._client.lend(self.store, [item])
+
+    def answer(self, status: int) -> None:
+        self._client.waiting = None
+        self._client.reply(status)
+
+
+class Client:
+    """See the module.
+
+    Args:
+        hub: Whose client it is.
+        connected: The connection.
+    """
+
+    def __init__(self, hub: Hub, connected: socket.socket) -> None:
+        self.socket: socket.socket = connected
+        self.since: float = monotonic()
+        self.waiting: _Waiting | None = None
+        self.unsent: deque[memoryview] = deque()
+        self._hub = hub
+        self._nonce: bytes = os.urandom(wire.NONCE)
+        self._known = False
+        self._buffer = bytearray()
+        self._large: tuple[Store | None, int, bytearray, int] | None = None
+        self._leased: deque[tuple[Store, bytes]] = deque()
+        self._lent = (0, 0.0)  # how many items at once, and when
+        self.send(self._nonce)
+
+    @property
+    def known(self) -> bool:
+        """Whether it has proved who it is."""
+        return self._known
+
+    # -- writing -------------------------------------------------------------------------------------------------
+    def send(self, *parts: bytes) -> None:
+        """Sends now what the socket takes, and the rest later. Never blocks."""
+        sent = 0
+        if not self.unsent:
+            try:
+                sent = self.socket.sendmsg(parts)
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # it is gone, which its end of the connection will tell
+            if sent == sum(map(len, parts)):
+                return
+            self._hub.write_later(self)
+        self.unsent.append(memoryview(b"".join(parts))[sent:])
+
+    def send_rest(self) -> bool:
+        """Goes on sending; whether all is sent."""
+        while self.unsent:
+            try:
+                sent = self.socket.send(self.unsent[0])
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.unsent.clear()
+                return True
+            if sent < len(self.unsent[0]):
+                self.unsent[0] = self.unsent[0][sent:]
+            else:
+                self.unsent.popleft()
+        return True
+
+    def reply(self, status: int, content: bytes = b"") -> None:
+        """Answers a request."""
+        self.send(REPLY.pack(status, len(content)), content)
+
+    def lend(self, store: Store, items: list[bytes]) -> None:
+        """Gives items, which come back should the client die before it has taken them."""
+        store.lease(len(items))
+        self._leased.extend((store, item) for item in items)
+        self._lent = len(items), monotonic()
+        parts = [part for item in items for part in (LENGTH.pack(len(item)), item)]
+        self.send(REPLY.pack(ITEMS, sum(map(len, parts))), *parts)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+    def receive(self) -> bool:
+        """Reads once and does what was asked for; False at the end.
+
+        Raises:
+            Misbehaved: It is to be dismissed at once.
+        """
+        try:
+            if self._large is not None:
+                return self._receive_large()
+            data = self.socket.recv(_BULK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        self._buffer += data
+        if self._known or self._prove():
+            self._serve()
+        return True
+
+    def _prove(self) -> bool:
+        if len(self._buffer) < wire.NONCE + wire.PROOF:
+            return False
+        nonce, proof = bytes(self._buffer[: wire.NONCE]), bytes(self._buffer[wire.NONCE : wire.NONCE + wire.PROOF])
+        if not wire.equal(proof, wire.client_proof(self._nonce, nonce)):
+            raise Misbehaved
+        del self._buffer[: wire.NONCE + wire.PROOF]
+        self._known = True
+        self.send(wire.owner_proof(self._nonce, nonce))
+        return True
+
+    def _serve(self) -> None:
+        buffer, at, end = self._buffer, 0, len(self._buffer)
+        while end - at >= REQUEST.size:
+            operation, wait, ident, length = REQUEST.unpack_from(buffer, at)
+            if end - at - REQUEST.size < length:
+                if length > _BULK and operation in (wire.PUT, wire.PUT_WAIT):
+                    self._begin_large(operation, wait, ident, length, at + REQUEST.size)
+                    return
+                break
+            at += REQUEST.size
+            store = self._hub.store(ident)
+            if operation == wire.PUT:  # first, for there are many
+                if store is not None:
+                    store.put(bytes(buffer[at : at + length]))
+            else:
+                self._do(operation, wait, store, bytes(buffer[at : at + length]))
+            at += length
+        del buffer[:at]
+
+    def _begin_large(self, operation: int, wait: int, ident: int, length: int, at: int) -> None:
+        try:
+            item = bytearray(length)
+        except (MemoryError, OverflowError):
+            raise Misbehaved from None
+        have = len(self._buffer) - at
+        item[:have] = self._buffer[at:]
+        self._buffer.clear()
+        self._large = self._hub.store(ident), operation << 8 | wait, item, have
+
+    def _receive_large(self) -> bool:
+        assert self._large is not None
+        store, asked, item, have = self._large
+        with memoryview(item) as view:
+            got = self.socket.recv_into(view[have:])
+        have += got
+        if have < len(item):
+            self._large = store, asked, item, have
+            return got > 0
+        self._large = None
+        whole: bytes = item  # type: ignore[assignment]  # nobody changes it, and a copy would cost as much as the way
+        if asked >> 8 == wire.PUT:
+            if store is not None:
+                store.put(whole)
+        else:
+            self._do(asked >> 8, asked & 0xFF, store, whole)
+        return True
+
+    # -- what is asked for ---------------------------------------------------------------------------------------
+    def _do(self, operation: int, wait: int, store: Store | None, item: bytes) -> None:
+        if operation == wire.CANCEL:
+            self._cancel()
+        elif operation == wire.SYNC:
+            self.reply(OK)
+        elif store is None:
+            if operation not in (wire.TAKEN, wire.RETURN):
+                self.reply(GONE)
+        elif operation == wire.GET:
+            self._get(store, bool(wait))
+        elif operation == wire.TAKEN:
+            self._taken()
+        elif operation == wire.RETURN:
+            self._give_back(store)
+        elif operation == wire.PUT_WAIT:
+            self._put(store, item, bool(wait))
+        elif operation == wire.SIZE:
+            self.reply(OK, SIZES.pack(store.size, store.maxsize))
+        elif operation == wire.TASK_DONE:
+            self.reply(OK if store.task_done() else TOO_OFTEN)
+        elif operation == wire.JOIN:
+            self._wait(store, store.join_later)
+        else:
+            raise Misbehaved
+
+    def _wait(self, store: Store, begin: Callable[[_Waiting], None]) -> None:
+        self.waiting = waiting = _Waiting(self, store)
+        begin(waiting)
+
+    def _put(self, store: Store, item: bytes, wait: bool) -> None:
+        if wait:
+            self._wait(store, lambda waiting: store.put_later(item, waiting))
+        else:
+            self.reply(OK if store.put(item) else NOT_NOW)
+
+    def _get(self, store: Store, wait: bool) -> None:
+        if store.items:
+            self.lend(store, [store.items.popleft() for _ in range(self._portion(store))])
+        elif wait:
+            self._wait(store, store.take_later)
+        else:
+            self.reply(NOT_NOW)
+
+    def _portion(self, store: Store) -> int:
+        """How many items to send at once: more and more to a client that comes back at once, as long as many wait.
+
+        A single one to any other: what is sent ahead waits for this client, though others may have nothing to do.
+        """
+        count, when = self._lent
+        if monotonic() - when > _QUICK * max(count, 1):
+            return 1
+        count = min(2 * count, _MOST, len(store.items) // 4)
+        size = 0
+        for at in range(count):
+            size += len(store.items[at])
+            if size > _MOST_BYTES:
+                return max(at, 1)
+        return max(count, 1)
+
+    def _taken(self) -> None:
+        if not self._leased:
+            raise Misbehaved
+        store, _ = self._leased.popleft()
+        store.taken()
+
+    def _give_back(self, store: Store) -> None:
+        mine = [entry for entry in self._leased if entry[0] is store]
+        self._leased = deque(entry for entry in self._leased if entry[0] is not store)
+        store.give_back([item for _, item in mine])
+
+    def _cancel(self) -> None:
+        waiting = self.waiting
+        if waiting is not None and waiting.store.forget(waiting):
+            self.waiting = None
+            self.reply(NOT_NOW)
+
+    def dismiss(self) -> None:
+        """The connection has ended: what it waits for is off, what it has not taken goes back."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.store.forget(waiting)
+        self._known = False
+        self.unsent.clear()
+        self.socket.close()
+        for store in dict.fromkeys(store for store, _ in self._leased):
+            self._give_back(store)

@@ -1,0 +1,281 @@
+"""The owner of queues: one per process that makes any, with a thread that serves other processes.
+
+The hub begins with the first queue and ends, with its thread, socket and connections, when nobody in this process holds
+a queue any more. A queue is held by its faces here, and by tasks that it was sent with.
+
+One lock guards all stores. Whoever waits for an item in this process waits for a lock of its own, without polling;
+clients in other processes are served by the hub's thread, and written to by whichever thread has something for them.
+
+Used by: face. What may go wrong: no descriptors or threads are left (OSError, RuntimeError from `create`, and nothing
+is left behind); a stranger connects (it is sent away, or has its connection closed after a while).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import selectors
+import socket
+import threading
+from collections import deque
+from time import monotonic
+from typing import Any
+from weakref import WeakValueDictionary
+
+from ..engine.fds import socket_pair
+from ..engine.signals import start_deaf
+from . import wire
+from .clients import Client, Misbehaved
+from .store import Store
+
+#: Seconds in which a client must have proved who it is, and how many may be at it at a time.
+PATIENCE, STRANGERS = 5.0, 32
+#: Seconds for which nobody is let in when the process is out of descriptors.
+DEAF = 0.1
+THREAD_NAME = "poolsafe-queues"
+
+_numbers = itertools.count(1)
+
+
+class Held:
+    """Keeps one queue alive, in its owner."""
+
+    __slots__ = ("__weakref__", "hub", "ident", "store")
+
+    def __init__(self, hub: Hub, ident: int, store: Store) -> None:
+        self.hub: Hub = hub
+        self.ident: int = ident
+        self.store: Store = store
+
+    def __del__(self) -> None:
+        self.hub.drop(self.ident)
+
+
+class Hub:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.lock: Any = threading.RLock()
+        self.pid: int = os.getpid()
+        self.over: bool = False
+        self.held: WeakValueDictionary[int, Held] = WeakValueDictionary()
+        self._stores: dict[int, Store] = {}
+        self._clients: dict[int, Client] = {}
+        self._dropped: deque[int] = deque()
+        self._late: deque[Client] = deque()
+        self._listener, self.address = wire.listen()
+        try:
+            self._alarm, self._ringer = socket_pair(socket.SOCK_STREAM)
+        except BaseException:
+            self._listener.close()
+            raise
+        self._selector = selectors.DefaultSelector()
+        for end in (self._alarm, self._ringer):
+            end.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._alarm, selectors.EVENT_READ)
+        self._deaf_until: float = 0.0
+        self._thread: threading.Thread | None = None
+
+    # -- any thread ----------------------------------------------------------------------------------------------
+    def create(self, maxsize: int) -> Held | None:
+        """Makes a queue; None when the hub is over."""
+        with self.lock:
+            if self.over:
+                return None
+            ident = next(_numbers)
+            held = Held(self, ident, Store(maxsize))
+            self._stores[ident] = held.store
+            self.held[ident] = held
+            if self._thread is None:  # only now: without any queue it would end at once
+                self._begin()
+            return held
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        try:
+            start_deaf(self._thread)
+        except BaseException:
+            self._close()
+            raise
+
+    def drop(self, ident: int) -> None:
+        """Nobody holds the queue any more. Called by the garbage collector, anywhere: takes no lock."""
+        if self.pid == os.getpid():
+            self._dropped.append(ident)
+            self._ring()
+
+    def store(self, ident: int) -> Store | None:
+        """The queue of this number, if it is held by anybody."""
+        return self._stores.get(ident)
+
+    def write_later(self, client: Client) -> None:
+        """Has the rest sent when the client can take it."""
+        self._late.append(client)
+        self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._ringer.send(b"\0")
+        except OSError:
+            return  # full: it is awake already; closed: there is nobody to wake
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        try:
+            while not self._done():
+                events = self._selector.select(self._patience())
+                with self.lock:
+                    for key, event in events:
+                        self._attend(key, event)
+                    self._send_away_strangers()
+                    self._listen_again()
+        finally:
+            self._close()
+
+    def _done(self) -> bool:
+        with self.lock:
+            while self._dropped:
+                store = self._stores.pop(self._dropped.popleft(), None)
+                if store is not None:
+                    store.close()
+            while self._late:
+                client = self._late.popleft()
+                if client.unsent and client.socket.fileno() >= 0:
+                    self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            self.over = not self._stores
+            return self.over
+
+    def _attend(self, key: selectors.SelectorKey, event: int) -> None:
+        if key.fileobj is self._listener:
+            self._accept()
+            return
+        if key.fileobj is self._alarm:
+            try:
+                self._alarm.recv(4096)
+            except OSError:
+                return  # nothing there
+            return
+        client = self._clients.get(key.fd)
+        if client is None or client.socket is not key.fileobj:
+            return  # dismissed a moment ago
+        if event & selectors.EVENT_WRITE and client.send_rest():
+            self._selector.modify(client.socket, selectors.EVENT_READ)
+        if event & selectors.EVENT_READ:
+            try:
+                stays = client.receive()
+            except Misbehaved:
+                stays = False
+            if not stays:
+                self._dismiss(client)
+
+    def _accept(self) -> None:
+        try:
+            connected, _ = self._listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # else the listener would be ready again and again
+                self._selector.unregister(self._listener)
+                self._deaf_until = monotonic() + DEAF
+            return
+        try:
+            if not wire.same_user(connected):
+                raise Misbehaved
+            connected.setblocking(False)
+            wire.tune(connected)
+            client = Client(self, connected)
+            self._selector.register(connected, selectors.EVENT_READ)
+        except (OSError, Misbehaved):
+            connected.close()
+            return
+        self._clients[connected.fileno()] = client
+
+    def _dismiss(self, client: Client) -> None:
+        self._clients.pop(client.socket.fileno(), None)
+        self._selector.unregister(client.socket)
+        client.dismiss()
+
+    def _listen_again(self) -> None:
+        if self._deaf_until and monotonic() >= self._deaf_until:
+            self._deaf_until = 0.0
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _strangers(self) -> list[Client]:
+        return [client for client in self._clients.values() if not client.known]
+
+    def _patience(self) -> float | None:
+        moments = [client.since + PATIENCE for client in self._strangers()]
+        if self._deaf_until:
+            moments.append(self._deaf_until)
+        return max(min(moments) - monotonic(), 0) if moments else None
+
+    def _send_away_strangers(self) -> None:
+        strangers = self._strangers()  # oldest first, as a dictionary keeps its order
+        late = monotonic() - PATIENCE
+        for at, client in enumerate(strangers):
+            if client.since < late or at < len(strangers) - STRANGERS:
+                self._dismiss(client)
+
+    def _close(self) -> None:
+        with self.lock:
+            self.over = True
+            for client in list(self._clients.values()):
+                client.dismiss()
+            self._clients.clear()
+            for store in self._stores.values():
+                store.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._selector.close()
+        self._listener.close()
+        self._alarm.close()
+        self._ringer.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the parent alone owns the queues, and its end must show on every connection."""
+        self._let_go()
+        for client in list(self._clients.values()):
+            client.socket.close()
+
+
+_hub: Hub | None = None
+_guard = threading.Lock()
+
+
+def create(maxsize: int) -> Held:
+    """Makes a queue in this process."""
+    global _hub
+    while True:
+        with _guard:
+            if _hub is None or _hub.over or _hub.pid != os.getpid():
+                _hub = Hub()
+            held = _hub.create(maxsize)
+        if held is not None:
+            return held
+
+
+def find(address: wire.Address, ident: int) -> Held | None:
+    """A queue that this process owns, if it does."""
+    hub = _hub
+    if hub is None or hub.pid != os.getpid() or hub.address != address:
+        return None
+    return hub.held.get(ident)
+
+
+def owned(address: wire.Address) -> bool:
+    """Whether this process is, or was, the owner of what is found at an address."""
+    hub = _hub
+    return hub is not None and hub.pid == os.getpid() and hub.address == address
+
+
+def _abandon() -> None:
+    global _hub, _guard
+    hub, _hub = _hub, None
+    _guard = threading.Lock()
+    if hub is not None:
+        hub.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon)

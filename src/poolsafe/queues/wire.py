@@ -1,0 +1,117 @@
+"""What the owner of queues and its clients say to each other over a stream socket, and how each proves who it is.
+
+Client to owner::
+
+    nonce | proof                         once, see below
+    REQUEST header | item                 PUT and PUT_WAIT carry an item
+
+Owner to client::
+
+    nonce, then proof                     once
+    REPLY header | items                  for every request but PUT, TAKEN, RETURN and CANCEL; ITEMS carries them
+
+Both sides know a secret that all processes of one program share (`multiprocessing.current_process().authkey`). Each
+proves that it knows it by a keyed BLAKE2b hash (RFC 7693) of both nonces; the secret itself is never sent.
+
+Used by: hub, link. What may go wrong: the other side talks garbage; whoever sees that closes the connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import socket
+import struct
+import sys
+from multiprocessing import process
+from typing import Any
+
+#: operation, whether to wait, queue, length of the item that follows
+REQUEST = struct.Struct("<BBQQ")
+PUT = 1  # add an item; no answer
+PUT_WAIT = 2  # add an item once there is room, and say so
+GET = 3
+TAKEN = 4  # an item that came has been taken; no answer
+RETURN = 5  # items that came and were not taken go back; no answer
+SIZE = 6  # answered by two numbers: items that wait, and how many there may be
+TASK_DONE = 7
+JOIN = 8
+SYNC = 9  # answered when everything sent before on this connection is done
+CANCEL = 10  # the client waits no longer; answered instead of what it waited for, if that has not come
+
+#: status, length of what follows
+REPLY = struct.Struct("<BQ")
+OK = 0
+ITEMS = 1  # each as LENGTH and bytes
+NOT_NOW = 2  # empty, full, or not done yet
+GONE = 3  # there is no such queue any more
+TOO_OFTEN = 4  # task_done was called more often than items were put
+
+LENGTH = struct.Struct("<Q")
+SIZES = struct.Struct("<QQ")
+
+NONCE = 16
+PROOF = 32
+#: Bytes that the kernel may hold for a connection: large items then need fewer turns.
+BUFFER = 1 << 20
+
+Address = Any  # str: an abstract AF_UNIX name; (host, port): loopback TCP
+
+
+def _proof(who: bytes, asked: bytes, answered: bytes) -> bytes:
+    secret = hashlib.blake2b(bytes(process.current_process().authkey), digest_size=32).digest()
+    return hashlib.blake2b(who + asked + answered, key=secret, digest_size=PROOF).digest()
+
+
+def client_proof(owners_nonce: bytes, clients_nonce: bytes) -> bytes:
+    """What a client answers to the owner's nonce."""
+    return _proof(b"client", owners_nonce, clients_nonce)
+
+
+def owner_proof(owners_nonce: bytes, clients_nonce: bytes) -> bytes:
+    """What the owner answers to the client's nonce."""
+    return _proof(b"owner", owners_nonce, clients_nonce)
+
+
+def equal(one: bytes, other: bytes) -> bool:
+    """Whether two proofs are the same, in a time that does not tell where they differ."""
+    return hmac.compare_digest(one, other)
+
+
+def listen() -> tuple[socket.socket, Address]:
+    """A listening socket for this process, and where it can be reached.
+
+    On Linux an abstract AF_UNIX name (unix(7)): no file is left behind, no other machine can reach it. Elsewhere, and
+    with POOLSAFE_TRANSPORT=pipe, TCP on the loopback interface.
+    """
+    if sys.platform == "linux" and os.environ.get("POOLSAFE_TRANSPORT") != "pipe":
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        where: Address = "\0poolsafe-" + os.urandom(12).hex()
+    else:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        where = ("127.0.0.1", 0)
+    try:
+        listener.bind(where)
+        listener.listen(128)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener, where if isinstance(where, str) else listener.getsockname()
+
+
+def same_user(connected: socket.socket) -> bool:
+    """Whether the process at the other end belongs to our user, as far as the kernel tells (socket(7), SO_PEERCRED)."""
+    if connected.family != getattr(socket, "AF_UNIX", None) or not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, user, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return bool(user == os.geteuid())
+
+
+def tune(connected: socket.socket) -> None:
+    """Sets what both ends of a connection want."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        connected.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+    if connected.family == socket.AF_INET:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
