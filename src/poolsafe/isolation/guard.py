@@ -78,6 +78,7 @@ class Guard:
         self._tasks = 0
         self.seconds: float = 0.0
         self._pristine: contextvars.Context | None = None
+        self._baseline: Snapshot | None = None
         self._threads = 0
         self._children: frozenset[int] = frozenset()
 
@@ -87,7 +88,8 @@ class Guard:
     def baseline(self) -> Snapshot | None:
         """In the parent, when the pool is made: what forked workers are to put back before their initializer."""
         self._seeder.survey()
-        return None if self._plan is None else self._plan.baseline()
+        self._baseline = None if self._plan is None else self._plan.baseline()
+        return self._baseline
 
     def prepare(self) -> None:
         """Before the initializer."""
@@ -103,7 +105,8 @@ class Guard:
             return
         if self._resets:
             self._pristine = contextvars.copy_context()
-        self._snapshot = self._capture()
+        inherited = None if self._baseline is None else plan.inherited(self._baseline)
+        self._snapshot = self._watched(inherited or plan.capture())
         presets = plan.presets()
         if presets:
             self._surroundings = Surroundings(presets)
@@ -118,7 +121,9 @@ class Guard:
         assert self._plan is not None
         if self._watch is not None:
             self._watch.remove()
-        snapshot = self._plan.capture()
+        return self._watched(self._plan.capture())
+
+    def _watched(self, snapshot: Snapshot) -> Snapshot:
         self._watch = snapshot.watch_imports()
         return snapshot
 

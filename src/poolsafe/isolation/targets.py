@@ -127,6 +127,16 @@ class Plan:
             steps.append(partial(process.restore, process.capture()))
         return Snapshot(walk.records, steps)
 
+    def inherited(self, baseline: Snapshot) -> Snapshot | None:
+        """In a forked worker that has just put the baseline back: that is what `capture` would find, if it does.
+
+        It would find more when an initializer has run, when a factory or a resetter has something of its own to say,
+        when random generators were seeded for this worker, and when the parent has imported more since.
+        """
+        if self._has_initializer or self._extras or "random" in baseline.records or baseline.outdated():
+            return None
+        return Snapshot(baseline.records, extend=self._extend if self._auto else None, doubtful=True)
+
     # -- declaring --------------------------------------------------------------------------------------------------
 
     def _declare(self, item: Any) -> None:
