@@ -22,7 +22,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.survival.conftest import MakePool
+from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.cases import spread
 from tests.survival.support.chores import Chore, do
@@ -297,7 +297,7 @@ def test_terminate_during_a_large_submission(make_pool: MakePool, way: str) -> N
 def test_terminate_during_respawns(ctx: BaseContext) -> None:
     """A worker that is being started when the end comes does not escape it."""
     for round_ in range(10):
-        pool = IsolatedPool(3, context=ctx)
+        pool = IsolatedPool(3, context=ctx, reset=RESET)
         pids = living(pool)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -23,7 +23,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost
 from tests.support import leaks, tasks
 from tests.support.gates import wait_for
-from tests.survival.conftest import MakePool
+from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
 from tests.survival.support.ways import LIMIT, assert_full_strength, living
@@ -32,10 +32,10 @@ from tests.survival.support.ways import LIMIT, assert_full_strength, living
 @pytest.mark.parametrize(("start_method", "end"), spread(["terminate", "close", "with", "del"], "terminate", "del"))
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
 def test_thirty_cycles(ctx: BaseContext, end: str) -> None:
-    cycles = 30 if end == "terminate" else 8
+    cycles = 30 if end == "terminate" or ctx.get_start_method() == "fork" else 8
     before: leaks.Footprint | None = None
     for _ in range(cycles):
-        pool: Any = IsolatedPool(2, context=ctx)
+        pool: Any = IsolatedPool(2, context=ctx, reset=RESET)
         assert pool.map(tasks.square, range(5)) == [0, 1, 4, 9, 16]
         pool.apply_async(tasks.square, (2,), callback=lambda _: None).get(LIMIT)
         list(pool.imap(len, [bytes(100_000)] * 3))

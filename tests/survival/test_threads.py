@@ -25,7 +25,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.survival.conftest import MakePool
+from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
 from tests.survival.support.ways import LIMIT, assert_full_strength, fresh_tally, living, runs
@@ -82,7 +82,7 @@ def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> N
     """Each notices the deaths of its own workers at once, whatever the others hold open."""
 
     def work(number: int) -> int:
-        with IsolatedPool(2, context=ctx) as pool:
+        with IsolatedPool(2, context=ctx, reset=RESET) as pool:
             for _ in range(3):
                 assert pool.map(tasks.square, range(30)) == [i * i for i in range(30)]
                 with pytest.raises(WorkerLost):
@@ -166,7 +166,7 @@ def test_pools_made_and_ended_in_many_threads(ctx: BaseContext) -> None:
     def work(_: int) -> set[int]:
         pids = set()
         for _ in range(3):
-            pool = IsolatedPool(2, context=ctx)
+            pool = IsolatedPool(2, context=ctx, reset=RESET)
             pids |= living(pool)
             pool.apply_async(tasks.square, (1,))
             pool.terminate()
