@@ -81,6 +81,7 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".[bench]")
     session.run("python", "-m", "tests.bench.compare", *session.posargs)
     session.run("python", "-m", "tests.bench.isolation", *session.posargs)
+    session.run("python", "-m", "tests.bench.queues", *session.posargs)
 
 
 @nox.session

@@ -71,6 +71,19 @@ LAYERS: dict[str, set[str]] = {
         "engine.telling",
         "engine.child",
     },
+    # Queues that pass to tasks; both sides, for what is the owner here may be a client there.
+    "queues": {
+        "queues",
+        "queues.choice",
+        "queues.clients",
+        "queues.face",
+        "queues.hub",
+        "queues.link",
+        "queues.maker",
+        "queues.store",
+        "queues.travel",
+        "queues.wire",
+    },
     # What the parent's side of the engine consists of.
     "parent": {
         "engine.latch",
@@ -101,8 +114,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "isolation": {"errors"},
     "core": set(),
     "worker": set(),
+    "queues": {"errors", "worker"},
     "parent": {"errors", "core", "worker"},
-    "surface": {"errors", "isolation", "core", "worker", "parent"},
+    "surface": {"errors", "isolation", "core", "worker", "queues", "parent"},
     "command": {"package", "surface"},
 }
 

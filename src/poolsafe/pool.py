@@ -93,7 +93,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         seed: int | None = None,
         on_leak: str = "ignore",
     ) -> None:
-        self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
+        self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads
         self._ctx = context or get_context()
         options.refuse_in_unguarded_main(self._ctx)
         self._processes = options.worker_count(processes)
@@ -198,8 +198,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         iterable: Iterable[Any],
         mode: int,
         chunksize: int | None,
-        callback: Callable[[Any], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
+        *callbacks: Any,
     ) -> MapResult[Any]:
         supervisor = self._check_running()
         problem: Exception | None = None
@@ -211,7 +210,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         else:
             items = list(iterable)
         size = options.chunk_size(chunksize, len(items), self._processes)
-        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, callback, error_callback)
+        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, *(callbacks or (None, None)))
         result._chunksize = size
         if problem is not None:
             self._submitter.fail_all(1, problem, result.arrive_at)

@@ -27,6 +27,7 @@ TREE: list[tuple[type[errors.PoolsafeError], dict[str, Any], tuple[type[BaseExce
     (errors.ResultUnpicklingError, {"item": 3, "may_have_run": True}, (pickle.UnpicklingError,)),
     (errors.LeakError, {"paths": ("app.X",), "may_have_run": True, "item": 3}, (RuntimeError,)),
     (errors.PoolTerminated, {"may_have_run": False}, (RuntimeError,)),
+    (errors.QueueGone, {}, (ConnectionError,)),
     (errors.WrongProcess, {}, (RuntimeError,)),
     (
         failures.ResultPicklingError,

@@ -55,6 +55,7 @@ class Link:
     def __init__(self, address: Address) -> None:
         self._socket = _connected(address)
         self._ahead: dict[int, deque[bytes]] = {}
+        self._unsure = False  # whether the owner may not know yet what was taken
         _links.add(self)
 
     def close(self) -> None:
@@ -147,16 +148,25 @@ class Link:
             if len(ahead) > 1:
                 self._ahead[ident] = ahead
         item = ahead[0]
+        self._unsure = True
         self.tell(wire.TAKEN, ident)
         ahead.popleft()
         return item
 
-    def give_back(self) -> None:
-        """What came ahead and was not taken goes back to the queue."""
+    def settle(self) -> None:
+        """What came ahead and was not taken goes back to the queue; the owner knows what was taken.
+
+        Raises:
+            QueueGone: The owner is gone.
+        """
+        if not self._unsure or self.closed:
+            return
         for ident, ahead in self._ahead.items():
             if ahead:
                 self.tell(wire.RETURN, ident)
         self._ahead.clear()
+        self.ask(wire.SYNC, 0)
+        self._unsure = False
 
 
 def _split(content: bytes) -> deque[Any]:
@@ -288,7 +298,7 @@ def flush() -> None:
             stream.flush()
     for link in list(_own.__dict__.values()):
         with contextlib.suppress(QueueGone):
-            link.give_back()
+            link.settle()
 
 
 def _forget() -> None:

@@ -1,0 +1,140 @@
+"""What tasks do with queues; importable in a worker under every start method, and without pytest.
+
+Who uses it: the tests of queues.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import signal
+import threading
+from typing import Any
+
+from tests.support.gates import Gate, Tally
+
+#: A queue that a task or an initializer left here.
+kept: Any = None
+
+
+def put_all(q: Any, items: Any) -> int:
+    count = 0
+    for item in items:
+        q.put(item)
+        count += 1
+    return count
+
+
+def get_some(q: Any, count: int) -> list[Any]:
+    return [q.get(timeout=20) for _ in range(count)]
+
+
+def get_until_none(q: Any) -> list[Any]:
+    return list(iter(lambda: q.get(timeout=20), None))
+
+
+def pass_on(source: Any, sink: Any, count: int) -> None:
+    for _ in range(count):
+        sink.put(source.get(timeout=20) + 1)
+
+
+def try_put(q: Any, item: Any, timeout: float | None) -> str:
+    try:
+        if timeout is None:
+            q.put_nowait(item)
+        else:
+            q.put(item, timeout=timeout)
+    except queue.Full:
+        return "full"
+    return "put"
+
+
+def try_get(q: Any, timeout: float | None) -> Any:
+    try:
+        return q.get_nowait() if timeout is None else q.get(timeout=timeout)
+    except queue.Empty:
+        return "empty"
+
+
+def look(q: Any) -> tuple[int, bool, bool]:
+    return q.qsize(), q.empty(), q.full()
+
+
+def call(q: Any, name: str, *args: Any) -> Any:
+    return getattr(q, name)(*args)
+
+
+def same(item: Any) -> Any:
+    return item
+
+
+def put_by_threads(q: Any, threads: int, each: int) -> None:
+    working = [threading.Thread(target=put_all, args=(q, [(t, i) for i in range(each)])) for t in range(threads)]
+    for thread in working:
+        thread.start()
+    for thread in working:
+        thread.join()
+
+
+def keep(q: Any) -> None:
+    global kept
+    kept = q
+
+
+def put_kept(item: Any) -> None:
+    kept.put(item)
+
+
+def get_kept(_: int) -> Any:
+    return kept.get(timeout=20)
+
+
+def wait_then_put(gate: Gate, q: Any, item: Any) -> None:
+    gate.wait()
+    q.put(item)
+
+
+def arrive_and_get(arrived: Tally, q: Any) -> Any:
+    arrived.add(os.getpid())
+    return q.get()
+
+
+def arrive_and_put(arrived: Tally, q: Any, item: Any) -> None:
+    arrived.add(os.getpid())
+    q.put(item)
+
+
+def die_soon(seed: int, within: float) -> None:
+    """Be killed at a moment that nobody knows."""
+    timer = threading.Timer(random.Random(seed).uniform(0, within), os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+
+
+def put_until_killed(q: Any, done: Tally, number: int, count: int, within: float) -> None:
+    die_soon(number, within)
+    for i in range(count):
+        q.put((number, i, bytes([i % 256]) * (i * 7 % 3000)))
+        done.add(i)
+    signal.pause()
+
+
+def get_until_killed(q: Any, done: Tally, number: int, within: float) -> None:
+    die_soon(number, within)
+    while True:
+        done.add(q.get())
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+
+def put_unpicklable(q: Any) -> str:
+    q.put("before")
+    try:
+        q.put(Unpicklable())
+    except TypeError as error:
+        return str(error)
+    return "put"

@@ -1,0 +1,1 @@
+"""Unit tests of the queues: one file for each module that has no process in it."""
