@@ -36,8 +36,8 @@ def lists_in(output: str) -> list[list[object]]:
     return [ast.literal_eval(text) for text in re.findall(r"\[.*?\]", output)]
 
 
-def test_there_are_three_programs() -> None:
-    assert len(PROGRAMS) == 3
+def test_there_are_four_programs() -> None:
+    assert len(PROGRAMS) == 4
 
 
 def test_first_program_shows_the_problem(start_method: str, tmp_path: Path) -> None:
@@ -58,10 +58,11 @@ def test_second_program_is_the_first_with_another_import() -> None:
     assert renamed.replace(" Pool(", " IsolatedPool(") == PROGRAMS[1]
 
 
-def test_third_program_prints_its_comment(start_method: str, tmp_path: Path) -> None:
-    comment = re.search(r"\)  # (\[.*\])$", PROGRAMS[2], re.MULTILINE)
+@pytest.mark.parametrize("number", [2, 3])
+def test_other_programs_print_their_comment(number: int, start_method: str, tmp_path: Path) -> None:
+    comment = re.search(r"\)  # (\[.*\].*)$", PROGRAMS[number], re.MULTILINE)
     assert comment
-    assert run_program(2, start_method, tmp_path) == comment[1] + "\n"
+    assert run_program(number, start_method, tmp_path) == comment[1] + "\n"
 
 
 def test_two_commands_the_demo_then_the_tests() -> None:
