@@ -246,6 +246,7 @@ class Client:
             self.reply(OK if store.put(item) else NOT_NOW)
 
     def _get(self, store: Store, wait: bool) -> None:
+        store.note_consumer(self)
         if store.items:
             self.lend(store, [store.items.popleft() for _ in range(self._portion(store))])
         elif wait:
@@ -256,10 +257,11 @@ class Client:
     def _portion(self, store: Store) -> int:
         """How many items to send at once: more and more to a client that comes back at once, as long as many wait.
 
-        A single one to any other: what is sent ahead waits for this client, though others may have nothing to do.
+        A single one when others take items, too: what is sent ahead waits for this client, whatever it does meanwhile,
+        and the others might wait for just that.
         """
         count, when = self._lent
-        if monotonic() - when > _QUICK * max(count, 1):
+        if store.shared or monotonic() - when > _QUICK * max(count, 1):
             return 1
         count = min(2 * count, _MOST, len(store.items) // 4)
         size = 0

@@ -152,6 +152,7 @@ class SimpleQueue(Generic[T]):
     @staticmethod
     def _get_here(held: hub.Held, block: bool, timeout: float | None) -> bytes | None:
         with held.hub.lock:
+            held.store.note_consumer(held.hub)
             data = held.store.take()
             if data is not None or not block:
                 return data

@@ -179,13 +179,11 @@ class Hub:
                 self._deaf_until = monotonic() + DEAF
             return
         try:
-            if not wire.same_user(connected):
-                raise Misbehaved
             connected.setblocking(False)
             wire.tune(connected)
             client = Client(self, connected)
             self._selector.register(connected, selectors.EVENT_READ)
-        except (OSError, Misbehaved):
+        except OSError:
             connected.close()
             return
         self._clients[connected.fileno()] = client

@@ -215,8 +215,6 @@ def _connected(address: Address) -> socket.socket:
         connected = socket.socket(fileno=above_stdio(connected.detach()))
         connected.settimeout(_PATIENCE)
         connected.connect(address)
-        if not wire.same_user(connected):
-            raise ConnectionError
         theirs, ours = _exactly(connected, wire.NONCE), os.urandom(wire.NONCE)
         connected.sendall(ours + wire.client_proof(theirs, ours))
         if not wire.equal(_exactly(connected, wire.PROOF), wire.owner_proof(theirs, ours)):

@@ -32,7 +32,8 @@ class Store:
         maxsize: How many items there may be; 0 or less for any number.
     """
 
-    __slots__ = ("_joiners", "_putters", "_takers", "closed", "items", "leased", "maxsize", "unfinished")
+    __slots__ = ("_consumer", "_joiners", "_putters", "_takers", "closed", "items", "leased", "maxsize", "shared",
+                 "unfinished")  # fmt: skip
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize: int = max(maxsize, 0)
@@ -40,6 +41,9 @@ class Store:
         self.leased: int = 0
         self.unfinished: int = 0
         self.closed: bool = False
+        #: Whether more than one has ever taken items.
+        self.shared: bool = False
+        self._consumer: object = None
         self._takers: deque[Waiter] = deque()
         self._putters: deque[tuple[Waiter, bytes]] = deque()
         self._joiners: list[Waiter] = []
@@ -85,6 +89,12 @@ class Store:
             waiter, item = self._putters.popleft()
             self._add(item)
             waiter.answer(OK)
+
+    def note_consumer(self, consumer: object) -> None:
+        """Somebody comes to take items."""
+        if self._consumer is not consumer:
+            self.shared = self.shared or self._consumer is not None
+            self._consumer = consumer
 
     # -- taking --------------------------------------------------------------------------------------------------
     def take(self) -> bytes | None:

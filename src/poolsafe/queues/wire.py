@@ -101,14 +101,6 @@ def listen() -> tuple[socket.socket, Address]:
     return listener, where if isinstance(where, str) else listener.getsockname()
 
 
-def same_user(connected: socket.socket) -> bool:
-    """Whether the process at the other end belongs to our user, as far as the kernel tells (socket(7), SO_PEERCRED)."""
-    if connected.family != getattr(socket, "AF_UNIX", None) or not hasattr(socket, "SO_PEERCRED"):
-        return True
-    _, user, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return bool(user == os.geteuid())
-
-
 def tune(connected: socket.socket) -> None:
     """Sets what both ends of a connection want."""
     for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

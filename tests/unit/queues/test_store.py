@@ -134,3 +134,10 @@ def test_the_end_is_told_to_all() -> None:
     for begin in (store.take_later, store.join_later, lambda waiter: store.put_later(b"3", waiter)):
         begin(late := Waiter())
         assert late.got == [GONE]
+
+
+def test_it_knows_whether_several_take_items() -> None:
+    store = Store()
+    for consumer, shared in (("a", False), ("a", False), ("b", True), ("b", True)):
+        store.note_consumer(consumer)
+        assert store.shared is shared
