@@ -57,6 +57,8 @@ INLINE_MAX = 32 * 1024
 #: Types whose values cannot be changed and carry nothing: a whole chunk of them is pickled in one go, because items
 #: that cannot be mutated cannot be shared between the tasks of the chunk in any way that shows.
 ATOMIC = frozenset({int, float, complex, bool, str, bytes, type(None)})
+#: Those that may be long; and so many bytes are worth not being copied.
+_LONG, _LARGE = (bytes, str), 1 << 16
 
 #: A task's number: its stream, and its index there (`isolation.seeds.Number`). Of a chunk it is the first item's.
 NUMBER = struct.Struct("<QQ")
@@ -92,16 +94,41 @@ _merged: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
 
 def dumps(obj: Any) -> bytes:
     """Pickles `obj` as multiprocessing would; whatever its reducers raise comes through."""
-    global _merged
     if type(obj) in ATOMIC:
         return pickle.dumps(obj, PROTOCOL)
+    _learn_reducers()
+    buffer = io.BytesIO()
+    _Pickler(buffer, PROTOCOL).dump(obj)
+    return buffer.getvalue()
+
+
+def dump_parts(obj: Any) -> list[bytes]:
+    """Like `dumps`, in parts to be sent one after another: large bytes are not copied, but are parts themselves."""
+    if type(obj) in ATOMIC and (type(obj) not in _LONG or len(obj) < _LARGE):
+        return [pickle.dumps(obj, PROTOCOL)]
+    _learn_reducers()
+    sink = _Sink()
+    _Pickler(sink, PROTOCOL).dump(obj)
+    return sink.parts
+
+
+class _Sink:
+    """A file as far as a pickler needs one."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        # The pickler hands large bytes on as they are; other large things as a view of memory that it is about to free.
+        self.parts.append(data if type(data) is bytes else bytes(data))
+
+
+def _learn_reducers() -> None:
+    global _merged
     extra: dict[Any, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
     if _merged != (copyreg.dispatch_table, extra):  # somebody registered a reducer since the last call
         _merged = (copyreg.dispatch_table.copy(), extra.copy())
         _Pickler.dispatch_table = {**copyreg.dispatch_table, **extra}
-    buffer = io.BytesIO()
-    _Pickler(buffer, PROTOCOL).dump(obj)
-    return buffer.getvalue()
 
 
 loads: Callable[[bytes | bytearray | memoryview], Any] = pickle.loads

@@ -18,8 +18,8 @@ from . import wire
 from .store import Store
 from .wire import GONE, ITEMS, LENGTH, NOT_NOW, OK, REPLY, REQUEST, SIZES, TOO_OFTEN
 
-#: Bytes that are read at a time.
-_BULK = 1 << 18
+#: Bytes that are read at a time, and of an item that is given memory of its own before all of it has come.
+BULK, _LARGE = 1 << 18, 1 << 16
 #: A client that comes back for the next item sooner than this, in seconds, is sent several at a time ...
 _QUICK = 0.001
 #: ... up to so many, and so many bytes.
@@ -29,8 +29,13 @@ _MOST, _MOST_BYTES = 32, 1 << 16
 class Hub(Protocol):
     """What a client needs of the hub."""
 
+    scratch: memoryview  # what is read is put there first
+
     def store(self, ident: int) -> Store | None:
         """The queue of this number, if it is held by anybody."""
+
+    def buffer(self, length: int) -> bytearray:
+        """Memory for a large item."""
 
     def write_later(self, client: Client) -> None:
         """Has `send_rest` called when the client can take more."""
@@ -139,57 +144,62 @@ class Client:
         try:
             if self._large is not None:
                 return self._receive_large()
-            data = self.socket.recv(_BULK)
+            count = self.socket.recv_into(self._hub.scratch)
         except BlockingIOError:
             return True
         except OSError:
             return False
-        if not data:
+        if not count:
             return False
-        self._buffer += data
-        if self._known or self._prove():
-            self._serve()
+        came = self._hub.scratch[:count]
+        if self._buffer:  # the beginning of a request has come before
+            self._buffer += came
+            came = memoryview(bytes(self._buffer))
+            self._buffer.clear()
+        used = 0 if self._known else self._prove(came)
+        if self._known:
+            used += self._serve(came[used:])
+        self._buffer += came[used:]
         return True
 
-    def _prove(self) -> bool:
-        if len(self._buffer) < wire.NONCE + wire.PROOF:
-            return False
-        nonce, proof = bytes(self._buffer[: wire.NONCE]), bytes(self._buffer[wire.NONCE : wire.NONCE + wire.PROOF])
+    def _prove(self, came: memoryview) -> int:
+        size = wire.NONCE + wire.PROOF
+        if len(came) < size:
+            return 0
+        nonce, proof = bytes(came[: wire.NONCE]), bytes(came[wire.NONCE : size])
         if not wire.equal(proof, wire.client_proof(self._nonce, nonce)):
             raise Misbehaved
-        del self._buffer[: wire.NONCE + wire.PROOF]
         self._known = True
         self.send(wire.owner_proof(self._nonce, nonce))
-        return True
+        return size
 
-    def _serve(self) -> None:
-        buffer, at, end = self._buffer, 0, len(self._buffer)
+    def _serve(self, came: memoryview) -> int:
+        """Does what was asked for; returns how many bytes were whole requests."""
+        at, end = 0, len(came)
         while end - at >= REQUEST.size:
-            operation, wait, ident, length = REQUEST.unpack_from(buffer, at)
-            if end - at - REQUEST.size < length:
-                if length > _BULK and operation in (wire.PUT, wire.PUT_WAIT):
-                    self._begin_large(operation, wait, ident, length, at + REQUEST.size)
-                    return
+            operation, wait, ident, length = REQUEST.unpack_from(came, at)
+            begin = at + REQUEST.size
+            if end - begin < length:
+                if length > _LARGE and operation in (wire.PUT, wire.PUT_WAIT):
+                    self._begin_large(operation << 8 | wait, ident, length, came[begin:])
+                    return end
                 break
-            at += REQUEST.size
+            at = begin + length
             store = self._hub.store(ident)
             if operation == wire.PUT:  # first, for there are many
                 if store is not None:
-                    store.put(bytes(buffer[at : at + length]))
+                    store.put(bytes(came[begin:at]))
             else:
-                self._do(operation, wait, store, bytes(buffer[at : at + length]))
-            at += length
-        del buffer[:at]
+                self._do(operation, wait, store, bytes(came[begin:at]))
+        return at
 
-    def _begin_large(self, operation: int, wait: int, ident: int, length: int, at: int) -> None:
+    def _begin_large(self, asked: int, ident: int, length: int, came: memoryview) -> None:
         try:
-            item = bytearray(length)
+            item = self._hub.buffer(length)
         except (MemoryError, OverflowError):
             raise Misbehaved from None
-        have = len(self._buffer) - at
-        item[:have] = self._buffer[at:]
-        self._buffer.clear()
-        self._large = self._hub.store(ident), operation << 8 | wait, item, have
+        item[: len(came)] = came
+        self._large = self._hub.store(ident), asked, item, len(came)
 
     def _receive_large(self) -> bool:
         assert self._large is not None

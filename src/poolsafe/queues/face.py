@@ -14,12 +14,15 @@ import queue
 from _thread import TIMEOUT_MAX, allocate_lock
 from typing import Any, Generic, TypeVar
 
-from ..engine.messages import dumps, loads
+from ..engine.messages import dump_parts, loads
 from . import hub, travel, wire
 from .link import gone, link_to, stream_to
 from .store import Store
 
 T = TypeVar("T")
+
+#: A system call takes a limited number of them (IOV_MAX, at least 16 by POSIX, 1024 on Linux).
+_MOST_PARTS = 15
 
 
 class _Sleeper:
@@ -97,10 +100,12 @@ class SimpleQueue(Generic[T]):
             ValueError: A negative timeout.
         """
         _check(block, timeout)
-        data = dumps(item)
+        data = dump_parts(item)
+        if len(data) > _MOST_PARTS:
+            data = [b"".join(data)]
         held = self._at_home()
         if held is not None:
-            done = self._put_here(held, data, block, timeout)
+            done = self._put_here(held, data[0] if len(data) == 1 else b"".join(data), block, timeout)
         elif not self._maxsize:
             stream_to(self._address).put(self._ident, data)
             return
@@ -147,6 +152,8 @@ class SimpleQueue(Generic[T]):
         if data is None:
             raise queue.Empty
         item: T = loads(data)
+        if held is not None:
+            held.hub.recycle(data)
         return item
 
     @staticmethod

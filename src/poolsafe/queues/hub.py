@@ -26,13 +26,15 @@ from weakref import WeakValueDictionary
 from ..engine.fds import socket_pair
 from ..engine.signals import start_deaf
 from . import wire
-from .clients import Client, Misbehaved
+from .clients import BULK, Client, Misbehaved
 from .store import Store
 
 #: Seconds in which a client must have proved who it is, and how many may be at it at a time.
 PATIENCE, STRANGERS = 5.0, 32
 #: Seconds for which nobody is let in when the process is out of descriptors.
 DEAF = 0.1
+#: Buffers that are kept for the next large item, and the bytes of the largest that is.
+SPARES, LARGEST_SPARE = 2, 1 << 22
 THREAD_NAME = "poolsafe-queues"
 
 _numbers = itertools.count(1)
@@ -60,10 +62,12 @@ class Hub:
         self.pid: int = os.getpid()
         self.over: bool = False
         self.held: WeakValueDictionary[int, Held] = WeakValueDictionary()
+        self.scratch: memoryview = memoryview(bytearray(BULK))
         self._stores: dict[int, Store] = {}
         self._clients: dict[int, Client] = {}
         self._dropped: deque[int] = deque()
         self._late: deque[Client] = deque()
+        self._spares: deque[bytearray] = deque(maxlen=SPARES)
         self._listener, self.address = wire.listen()
         try:
             self._alarm, self._ringer = socket_pair(socket.SOCK_STREAM)
@@ -114,6 +118,23 @@ class Hub:
         """Has the rest sent when the client can take it."""
         self._late.append(client)
         self._ring()
+
+    def buffer(self, length: int) -> bytearray:
+        """Memory for a large item; of one that is done with, if there is any as long.
+
+        Fresh memory costs more than the item's whole way here: the kernel clears each page when it is first used.
+        """
+        for spare in [*self._spares]:
+            if len(spare) == length:
+                self._spares.remove(spare)
+                return spare
+        return bytearray(length)
+
+    def recycle(self, item: object) -> None:
+        """An item has been unpickled: nobody needs its bytes any more."""
+        if type(item) is bytearray and len(item) <= LARGEST_SPARE:
+            with self.lock:
+                self._spares.append(item)
 
     def _ring(self) -> None:
         try:

@@ -20,6 +20,7 @@ import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -29,6 +30,8 @@ from ..errors import QueueGone
 from . import wire
 from .wire import ITEMS, LENGTH, REPLY, REQUEST, Address
 
+#: An item, pickled; it is sent as one.
+Parts = Sequence[bytes]
 #: Seconds for which an owner may keep a client waiting that introduces itself.
 _PATIENCE = 30.0
 
@@ -72,20 +75,18 @@ class Link:
         """Whether it is of no use any more."""
         return self._socket.fileno() < 0
 
-    def tell(self, operation: int, ident: int, item: bytes = b"", wait: bool = False) -> None:
+    def tell(self, operation: int, ident: int, item: Parts = (), wait: bool = False) -> None:
         """Sends a request whole.
 
         Raises:
             QueueGone: The owner is gone.
         """
+        size = len(item[0]) if len(item) == 1 else sum(map(len, item))
+        header = REQUEST.pack(operation, wait, ident, size)
         try:
-            header = REQUEST.pack(operation, wait, ident, len(item))
-            sent = self._socket.sendmsg((header, item)) if item else self._socket.send(header)
-            if sent < len(header):
-                self._socket.sendall(header[sent:])
-                sent = len(header)
-            if sent < len(header) + len(item):
-                self._socket.sendall(memoryview(item)[sent - len(header) :])
+            sent = self._socket.sendmsg((header, *item)) if item else self._socket.send(header)
+            if sent < len(header) + size:
+                self._send_rest([header, *item], sent)
         except OSError:
             self.close()
             raise gone() from None
@@ -93,8 +94,14 @@ class Link:
             self.close()  # half a request may have gone
             raise
 
+    def _send_rest(self, parts: list[bytes], sent: int) -> None:
+        for part in parts:
+            if sent < len(part):
+                self._socket.sendall(memoryview(part)[sent:])
+            sent = max(sent - len(part), 0)
+
     def ask(
-        self, operation: int, ident: int, item: bytes = b"", wait: bool = False, timeout: float | None = None
+        self, operation: int, ident: int, item: Parts = (), wait: bool = False, timeout: float | None = None
     ) -> tuple[int, bytes]:
         """Sends a request and waits for the answer, for `timeout` seconds at most.
 
@@ -139,7 +146,7 @@ class Link:
         """
         ahead = self._ahead.get(ident)
         if not ahead:
-            status, content = self.ask(wire.GET, ident, b"", wait, timeout)
+            status, content = self.ask(wire.GET, ident, (), wait, timeout)
             if status == wire.GONE:
                 raise gone()
             if status != ITEMS:
@@ -239,7 +246,7 @@ class Stream:
         self._link: Link | None = None
         self._unsure = False  # whether anything was put that the owner may not have yet
 
-    def put(self, ident: int, item: bytes) -> None:
+    def put(self, ident: int, item: Parts) -> None:
         """Sends an item on its way.
 
         Raises:
