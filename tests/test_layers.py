@@ -25,6 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "isolation": {
         "isolation",
         "isolation.arrivals",
+        "isolation.baseline",
         "isolation.compare",
         "isolation.contents",
         "isolation.costs",

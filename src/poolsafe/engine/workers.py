@@ -185,7 +185,7 @@ class Recipe:
     ) -> None:
         self._make_process = make_process
         self._initializer = Sealed((initializer, initargs))
-        self._options = Sealed(options)
+        self._options: Sealed | None = Sealed(options)
         self._baseline = baseline
         self.transport = transport
         self._pidfd = pidfd
@@ -207,6 +207,7 @@ class Recipe:
         """Starts a process; whatever hinders it comes through, and nothing is left behind then."""
         channel: Channel = SocketChannel() if self.transport != "pipe" else PipeChannel(announce)
         page = self.pages.take()
+        assert self._options is not None
         try:
             setup = child.Setup(
                 channel.end,
@@ -237,6 +238,7 @@ class Recipe:
 
     def close(self) -> None:
         """No worker will be started any more, and none is there."""
+        self._baseline = self._options = None  # it holds what the program's globals held when the pool was made
         self.lifeline.close()
         self.pages.close()
 

@@ -123,7 +123,7 @@ def _lru(record: Record, pristine: Pristine) -> Iterable[Difference]:
         return [("", _entries(0), _entries(now))] if now else []
     if len(record) == 3:  # bounded: what it held is not known
         misses = _lru_info(record[0])[1]
-        return [("", _calls(record[2]), _calls(misses))] if misses != record[2] else []
+        return [("", _calls(record[2][0]), _calls(misses))] if misses != record[2][0] else []
     cache, saved = record[2:]
     if list(map(id, cache.values())) == list(map(id, saved.values())):
         return []

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .arrivals import ImportWatch
+from .baseline import Baseline
 from .seeds import Number, Seeder
 from .snapshot import Snapshot
 from .surroundings import Surroundings
@@ -78,18 +79,16 @@ class Guard:
         self._tasks = 0
         self.seconds: float = 0.0
         self._pristine: contextvars.Context | None = None
-        self._baseline: Snapshot | None = None
         self._threads = 0
         self._children: frozenset[int] = frozenset()
 
     def __reduce__(self) -> Any:
         return _made, (self._plan, self._seed, self.watches, self.refuses, self._resets)
 
-    def baseline(self) -> Snapshot | None:
+    def baseline(self) -> Baseline | None:
         """In the parent, when the pool is made: what forked workers are to put back before their initializer."""
         self._seeder.survey()
-        self._baseline = None if self._plan is None else self._plan.baseline()
-        return self._baseline
+        return None if self._plan is None else self._plan.baseline()
 
     def prepare(self) -> None:
         """Before the initializer."""
@@ -105,8 +104,7 @@ class Guard:
             return
         if self._resets:
             self._pristine = contextvars.copy_context()
-        inherited = None if self._baseline is None else plan.inherited(self._baseline)
-        self._snapshot = self._watched(inherited or plan.capture())
+        self._snapshot = self._capture()
         presets = plan.presets()
         if presets:
             self._surroundings = Surroundings(presets)
@@ -121,9 +119,7 @@ class Guard:
         assert self._plan is not None
         if self._watch is not None:
             self._watch.remove()
-        return self._watched(self._plan.capture())
-
-    def _watched(self, snapshot: Snapshot) -> Snapshot:
+        snapshot = self._plan.capture()
         self._watch = snapshot.watch_imports()
         return snapshot
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import io
 import sys
 from collections.abc import Callable, Iterable
@@ -157,14 +158,24 @@ def put_lru_unbounded(records: Iterable[Record]) -> None:
 
 
 def put_lru_bounded(records: Iterable[Record]) -> None:
-    """(`lru_cache`, its cache_clear, misses)
+    """(`lru_cache`, its cache_clear, what it was filled with: see `filling`)
 
     The entries are in a list of C's own, so a cache that grew can only be emptied. That is right, for what is missing
-    is computed again, but slower than a cache that the initializer filled may promise.
+    is computed again, but slower than a cache that the initializer filled may promise. From then on it is to be empty.
     """
-    for cached, clear, misses in records:
-        if _lru.cache_info(cached)[1] != misses:
+    for cached, clear, filled in records:
+        if _lru.cache_info(cached)[1] != filled[0] or frozenset(map(id, gc.get_referents(cached))) != filled[1]:
             clear()
+            filled[:] = filling(cached)
+
+
+def filling(cached: Any) -> list[Any]:
+    """What tells whether a bounded cache holds the same as now: its misses, and the ids of all it holds; and these.
+
+    The count alone would not do: a task may clear the cache, and fill it again by as many calls.
+    """
+    held = gc.get_referents(cached)
+    return [_lru.cache_info(cached)[1], frozenset(map(id, held)), held]
 
 
 def put_locks(records: Iterable[Record]) -> None:

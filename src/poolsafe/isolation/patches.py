@@ -24,7 +24,6 @@ from __future__ import annotations
 import functools
 import gc
 import sys
-import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from operator import itemgetter
@@ -61,9 +60,10 @@ _ALWAYS: Final = ("builtins", "sys")
 _NEVER: Final = ("importlib", "_frozen_importlib", "_frozen_importlib_external", "zipimport", "_imp")
 _CHANGING: Final = frozenset({"time.tzname", "time.timezone", "time.altzone", "time.daylight"})
 _INTERACTIVE: Final = ("sys.last_", "sys.ps", "builtins._")
-#: By a module's id: the module, which objects its globals were, and what these refer to. What the parent has found,
-#: forked workers need not look for again: to read the code of a large project takes longer than all the rest.
-_found: dict[int, tuple[weakref.ref[ModuleType], list[int], set[str]]] = {}
+#: By a module's id: the module, and what it was found to refer to. Of what is `known`, nobody looks again.
+References = dict[int, tuple[ModuleType, set[str]]]
+latest: References = {}
+known: References = {}
 
 
 class _Patched(State):
@@ -243,12 +243,10 @@ def _is_translation(value: Any) -> bool:
 
 def references(module: ModuleType) -> set[str]:
     """Return the names of modules, or what may be some, that a module's globals and code refer to."""
-    globals_of_now = [*map(id, namespace_of(module).values())]
-    known = _found.get(id(module))
-    if known is None or known[0]() is not module or known[1] != globals_of_now:
-        known = weakref.ref(module), globals_of_now, _references(module)
-        _found[id(module)] = known
-    return known[2]
+    found = known.get(id(module))
+    if found is None or found[0] is not module:
+        found = latest[id(module)] = module, _references(module)
+    return found[1]
 
 
 def _references(module: ModuleType) -> set[str]:

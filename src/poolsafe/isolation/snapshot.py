@@ -86,7 +86,6 @@ class Snapshot:
         records: What a walk found, by group.
         extras: What is done after the records were put back: factories that bind new values, resetters.
         extend: Captures modules that are imported later; None when they are not to be captured.
-        doubtful: Whether things may not be as captured just now.
 
     Attributes:
         records: The captured structure: ``{group: [(object, saved content, ...)]}``. To be read, for comparing; only
@@ -94,26 +93,16 @@ class Snapshot:
     """
 
     def __init__(
-        self,
-        records: Mapping[str, list[Record]],
-        extras: Iterable[Step] = (),
-        *,
-        extend: Extend | None = None,
-        doubtful: bool = False,
+        self, records: Mapping[str, list[Record]], extras: Iterable[Step] = (), *, extend: Extend | None = None
     ) -> None:
         self.records: dict[str, list[Record]] = {group: list(found) for group, found in records.items()}
         self._extras = list(extras)
         self._extend = extend
-        self._modules = _settled_modules()
+        self._modules = _settled_modules() if extend else {}
         self._loaded = len(sys.modules)
         self._before: Records = {}
         self._failure: BaseException | None = None
-        self._arrange(doubtful=doubtful)
-
-    def outdated(self) -> bool:
-        """Whether modules of the project are loaded that were not when this was captured."""
-        known = self._modules
-        return any(is_project_module(one) for name, one in _settled_modules().items() if known.get(name) is not one)
+        self._arrange()
 
     def restore(self) -> None:
         """Put everything back.

@@ -14,8 +14,9 @@ from types import FunctionType, ModuleType
 from typing import Any, Final, Protocol, runtime_checkable
 
 from ..errors import CaptureError, TargetError
+from .baseline import Baseline
 from .kinds import Record
-from .modules import MP_MAIN, namespace_of, project_modules
+from .modules import MP_MAIN, namespace_of, namespaces_of, project_modules
 from .places import Place, Target, locate
 from .preset import Preset
 from .process_state import ALL, ProcessState
@@ -113,7 +114,7 @@ class Plan:
         steps = list(self._steps(places))
         return Snapshot(walk.records, steps, extend=self._extend if self._auto else None)
 
-    def baseline(self) -> Snapshot:
+    def baseline(self) -> Baseline:
         """Capture what is declared as it is in the parent when the pool is made.
 
         A worker that is forked later puts this back before its initializer runs, and so begins like the first ones.
@@ -125,17 +126,7 @@ class Plan:
         if presets:
             process = ProcessState(presets)
             steps.append(partial(process.restore, process.capture()))
-        return Snapshot(walk.records, steps)
-
-    def inherited(self, baseline: Snapshot) -> Snapshot | None:
-        """In a forked worker that has just put the baseline back: that is what `capture` would find, if it does.
-
-        It would find more when an initializer has run, when a factory or a resetter has something of its own to say,
-        when random generators were seeded for this worker, and when the parent has imported more since.
-        """
-        if self._has_initializer or self._extras or "random" in baseline.records or baseline.outdated():
-            return None
-        return Snapshot(baseline.records, extend=self._extend if self._auto else None, doubtful=True)
+        return Baseline(Snapshot(walk.records, steps), complete=not self._has_initializer)
 
     # -- declaring --------------------------------------------------------------------------------------------------
 
@@ -175,6 +166,8 @@ class Plan:
         """
         tolerate = early and self._has_initializer
         exempt = self._exempt(tolerate)
+        if early and not trial:
+            self._exempt_pools(exempt)
         kept = {target.module for target in self._keep if not target.path}
         made = [(target, locate(target, tolerate=tolerate)) for target, _ in self._extras if target is not None]
         places = {target.text: place for target, place in made if place is not None}
@@ -223,6 +216,16 @@ class Plan:
                 exempt.add(place.keys, place.name)
                 exempt.objects.add(id(place.value))
         return exempt
+
+    @staticmethod
+    def _exempt_pools(exempt: Exempt) -> None:
+        """Leave names of pools out: a pool whose baseline holds the one before it would keep that alive, and so on."""
+        pool: Any = getattr(sys.modules.get("multiprocessing.pool"), "Pool", ())
+        for module in project_modules():
+            for space in namespaces_of(module):
+                for name, value in list(space.items()):
+                    if issubclass(type(value), pool):
+                        exempt.add([space], name)
 
     def _steps(self, places: Mapping[str, Place], early: bool = False) -> Iterator[Step]:
         """Yield what is done after the records were put back: making values anew, restoring the resetters' states."""

@@ -27,7 +27,7 @@ from typing import Any, Final, cast
 
 from .contents import SAVERS, Inside
 from .iterators import Iterators
-from .kinds import ABSENT, Record
+from .kinds import ABSENT, Record, filling
 from .links import Link, opaque
 from .modules import is_project_module, loaded_modules, namespaces_of
 from .places import read_slot
@@ -238,7 +238,7 @@ class Walk:
         if not (ours or id(cached) in self._named):
             return
         clear = _lru.cache_clear.__get__(cached)
-        _, misses, limit, size = _lru.cache_info(cached)
+        _, _, limit, size = _lru.cache_info(cached)
         inside = gc.get_referents(cached)
         if not size:
             self.records["lru_empty"].append((cached, clear))
@@ -247,7 +247,9 @@ class Walk:
             self.records["lru_unbounded"].append((cached, clear, cache, cache.copy()))
             inside = [*cache, *cache.values()]
         else:
-            self.records["lru_bounded"].append((cached, clear, misses))
+            self.records["lru_bounded"].append((cached, clear, filling(cached)))
+            # Not the table that leads to the entries: they are C's own, with pointers that nobody else may put back.
+            inside = [held for held in inside if not _is_table_of_entries(held)]
         if size:  # results that were computed already are handed to every task: they are put back like other values
             self._push(inside, None)
         self._visit_attributes(cached, shape, link)
@@ -303,6 +305,11 @@ def _dict_of_function(function: Any) -> dict[str, Any] | None:
         if type(held) is dict and not any(held is other for other in others):
             return cast("dict[str, Any]", function.__dict__)
     return None
+
+
+def _is_table_of_entries(held: object) -> bool:
+    """Tell whether this is by what a bounded `lru_cache` finds its entries."""
+    return type(held) is dict and type(next(iter(held.values()), None)).__name__ == "_lru_list_elem"
 
 
 def _module_of(function: object) -> object:

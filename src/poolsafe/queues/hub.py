@@ -68,6 +68,7 @@ class Hub:
         self._dropped: deque[int] = deque()
         self._late: deque[Client] = deque()
         self._spares: deque[bytearray] = deque(maxlen=SPARES)
+        self.address: wire.Address
         self._listener, self.address = wire.listen()
         try:
             self._alarm, self._ringer = socket_pair(socket.SOCK_STREAM)
