@@ -77,6 +77,7 @@ LAYERS: dict[str, set[str]] = {
         "queues",
         "queues.choice",
         "queues.clients",
+        "queues.dial",
         "queues.face",
         "queues.hub",
         "queues.link",

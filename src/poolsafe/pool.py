@@ -157,7 +157,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         """
         supervisor = self._check_running()
         result: AsyncResult[T] = AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
-        self._submitter.call(func, args, kwds, result.arrive)
+        result._held = self._submitter.call(func, args, kwds, result.arrive)
         return result
 
     def map(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = None) -> list[T]:

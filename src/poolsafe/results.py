@@ -77,6 +77,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._callback = callback
         self._error_callback = error_callback
         self._outcome: Any = None
+        self._held: Any = None  # queues that went with the task, and may come back with the value
         self._done = False
         self._waiters = Waiters()
 

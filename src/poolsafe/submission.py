@@ -85,16 +85,18 @@ class Submitter:
         except Exception:  # none, or one that raises: reading it will, too
             return next(self._streams), 0
 
-    def call(self, func: Callable[..., Any], args: Any, kwds: Any, sink: Callable[[int, int, Any], None]) -> None:
-        """Submits one call."""
+    def call(self, func: Callable[..., Any], args: Any, kwds: Any, sink: Callable[[int, int, Any], None]) -> list[Any]:
+        """Submits one call; returns what must live for as long as its result may be asked for."""
         travel.pack()
         try:
             payload = messages.call_payload(func, args, kwds, self._number(1))
         except Exception as error:
             travel.packed()
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
-        else:
-            self._intake.submit(Job(next(_numbers), payload, 1, sink, travel.packed()))
+            return []
+        held = travel.packed()
+        self._intake.submit(Job(next(_numbers), payload, 1, sink, held))
+        return held
 
     def chunks(self, mode: int, func: Callable[..., Any], items: Sequence[Any], size: int, sink: ChunkSink) -> None:
         """Submits all items, `size` to a message."""

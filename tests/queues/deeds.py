@@ -138,3 +138,73 @@ def put_unpicklable(q: Any) -> str:
     except TypeError as error:
         return str(error)
     return "put"
+
+
+def get_from_two(a: Any, b: Any) -> list[Any]:
+    return [[a.get(timeout=20) for _ in range(10)], b.get(timeout=20), [a.get(timeout=20) for _ in range(3)]]
+
+
+def put_with_ticks(q: Any, count: int) -> int:
+    """Put, while a signal handler puts as well."""
+    ticks = 0
+
+    def tick(*_: object) -> None:
+        nonlocal ticks
+        ticks += 1
+        q.put(("tick", ticks))
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # only now: the handler is not to interrupt itself
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+    try:
+        for i in range(count):
+            q.put(("item", i))
+    finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return ticks
+
+
+class PutsInTheEnd:
+    def __init__(self, q: Any) -> None:
+        self.q = q
+
+    def __del__(self) -> None:
+        self.q.put("the end")
+
+
+def put_with_finalizers(q: Any, count: int) -> None:
+    for i in range(count):
+        cycle: list[Any] = [PutsInTheEnd(q)]
+        cycle.append(cycle)
+        del cycle
+        q.put(i)
+
+
+def use_by_threads(q: Any, count: int) -> int:
+    """Have so many threads use the queue for the first time, all at once."""
+    together = threading.Barrier(count)
+    done: list[int] = []
+
+    def use() -> None:
+        together.wait()
+        done.append(q.qsize())
+
+    threads = [threading.Thread(target=use) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(done)
+
+
+def get_in_a_thread(q: Any) -> None:
+    thread = threading.Thread(target=q.get)
+    thread.start()
+    thread.join()
+
+
+def open_descriptors(q: Any) -> int:
+    q.put(q.qsize())
+    return len(os.listdir("/proc/self/fd"))

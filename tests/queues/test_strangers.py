@@ -59,7 +59,7 @@ def test_another_programs_key_does_not_fit(q: Any, monkeypatch: pytest.MonkeyPat
     with connect(q) as stranger:
         nonce = stranger.recv(wire.NONCE)
         monkeypatch.setattr(mp.current_process(), "authkey", b"guessed")
-        proof = wire.client_proof(nonce, b"n" * wire.NONCE)
+        proof = wire.client_proof(q._held.hub.address, nonce, b"n" * wire.NONCE)
         monkeypatch.undo()
         stranger.sendall(b"n" * wire.NONCE + proof)
         assert is_sent_away(stranger)
@@ -94,6 +94,7 @@ def test_who_says_nothing_is_sent_away(q: Any, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_crowd_of_strangers_keeps_nobody_out(q: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "STRANGERS", 3)
+    monkeypatch.setattr(hub, "CROWD_PATIENCE", 0.05)
     crowd = [connect(q) for _ in range(10)]
     friend = link.Link(q._held.hub.address)
     assert friend.ask(wire.SIZE, q._ident) == (wire.OK, wire.SIZES.pack(1, 0))

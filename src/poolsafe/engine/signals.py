@@ -47,8 +47,8 @@ def handled() -> Mask:
 def masked(mask: Mask) -> Iterator[None]:
     """The calling thread blocks exactly these for a while, and so does what it starts meanwhile."""
     before = current_mask()
-    set_mask(mask)
     try:
+        set_mask(mask)  # inside: a handler that runs in here may raise when the mask has changed already
         yield
     finally:
         set_mask(before)

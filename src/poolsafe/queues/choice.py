@@ -143,8 +143,13 @@ def _from_manager(maxsize: int, kind: str) -> Any:
         if _manager is None:
             _manager = multiprocessing.Manager()
         manager = _manager
-        made = manager.JoinableQueue(maxsize) if kind == "joinable" else manager.Queue(maxsize)
-        _in_use += 1
+        _in_use += 1  # first: the collector may release the last other one at any moment
+        try:
+            made = manager.JoinableQueue(maxsize) if kind == "joinable" else manager.Queue(maxsize)
+        except BaseException:  # it was killed, perhaps: the next call starts another one
+            if manager is _manager:
+                _manager, _in_use = None, 0
+            raise
     weakref.finalize(made, _release, manager).atexit = False  # the manager has an exit function of its own
     return made
 

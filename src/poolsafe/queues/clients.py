@@ -7,6 +7,7 @@ asked.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections import deque
@@ -29,6 +30,7 @@ _MOST, _MOST_BYTES = 32, 1 << 16
 class Hub(Protocol):
     """What a client needs of the hub."""
 
+    address: wire.Address
     scratch: memoryview  # what is read is put there first
 
     def store(self, ident: int) -> Store | None:
@@ -48,19 +50,30 @@ class Misbehaved(Exception):
 class _Waiting:
     """A request of a client that waits."""
 
-    __slots__ = ("_client", "store")
+    __slots__ = ("_client", "_ident", "store")
 
-    def __init__(self, client: Client, store: Store) -> None:
+    def __init__(self, client: Client, store: Store, ident: int) -> None:
         self._client = client
+        self._ident = ident
         self.store: Store = store
 
     def give(self, item: bytes) -> None:
-        self._client.waiting = None
-        self._client.lend(self.store, [item])
+        client = self._client
+        try:
+            client.waiting = None
+            client.lend(self.store, self._ident, [item])
+        except BaseException:  # out of a signal handler of the owner's: half of it may be done
+            client.give_up()
+            raise
 
     def answer(self, status: int) -> None:
-        self._client.waiting = None
-        self._client.reply(status)
+        client = self._client
+        try:
+            client.waiting = None
+            client.reply(status)
+        except BaseException:
+            client.give_up()
+            raise
 
 
 class Client:
@@ -76,12 +89,13 @@ class Client:
         self.since: float = monotonic()
         self.waiting: _Waiting | None = None
         self.unsent: deque[memoryview] = deque()
+        self.broken: bool = False
         self._hub = hub
         self._nonce: bytes = os.urandom(wire.NONCE)
         self._known = False
         self._buffer = bytearray()
-        self._large: tuple[Store | None, int, bytearray, int] | None = None
-        self._leased: deque[tuple[Store, bytes]] = deque()
+        self._large: tuple[int, int, bytearray, int] | None = None
+        self._leased: dict[int, tuple[Store, deque[bytes]]] = {}
         self._lent = (0, 0.0)  # how many items at once, and when
         self.send(self._nonce)
 
@@ -94,6 +108,8 @@ class Client:
     def send(self, *parts: bytes) -> None:
         """Sends now what the socket takes, and the rest later. Never blocks."""
         sent = 0
+        if self.broken:
+            return
         if not self.unsent:
             try:
                 sent = self.socket.sendmsg(parts)
@@ -104,7 +120,24 @@ class Client:
             if sent == sum(map(len, parts)):
                 return
             self._hub.write_later(self)
-        self.unsent.append(memoryview(b"".join(parts))[sent:])
+        for part in parts:
+            if sent < len(part):
+                self.unsent.append(memoryview(part)[sent:])
+            sent = max(sent - len(part), 0)
+
+    def give_up(self) -> None:
+        """Nobody knows what was sent: the connection is to end, and what the client has not taken comes back."""
+        self.broken = True
+        self._hub.write_later(self)
+
+    def hang_up(self) -> None:
+        """Says nothing more. What the client has got and taken it can still tell; then it ends the connection."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.store.forget(waiting)
+        self.unsent.clear()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def send_rest(self) -> bool:
         """Goes on sending; whether all is sent."""
@@ -126,10 +159,10 @@ class Client:
         """Answers a request."""
         self.send(REPLY.pack(status, len(content)), content)
 
-    def lend(self, store: Store, items: list[bytes]) -> None:
+    def lend(self, store: Store, ident: int, items: list[bytes]) -> None:
         """Gives items, which come back should the client die before it has taken them."""
         store.lease(len(items))
-        self._leased.extend((store, item) for item in items)
+        self._leased.setdefault(ident, (store, deque()))[1].extend(items)
         self._lent = len(items), monotonic()
         parts = [part for item in items for part in (LENGTH.pack(len(item)), item)]
         self.send(REPLY.pack(ITEMS, sum(map(len, parts))), *parts)
@@ -167,21 +200,21 @@ class Client:
         if len(came) < size:
             return 0
         nonce, proof = bytes(came[: wire.NONCE]), bytes(came[wire.NONCE : size])
-        if not wire.equal(proof, wire.client_proof(self._nonce, nonce)):
+        if not wire.equal(proof, wire.client_proof(self._hub.address, self._nonce, nonce)):
             raise Misbehaved
         self._known = True
-        self.send(wire.owner_proof(self._nonce, nonce))
+        self.send(wire.owner_proof(self._hub.address, self._nonce, nonce))
         return size
 
     def _serve(self, came: memoryview) -> int:
         """Does what was asked for; returns how many bytes were whole requests."""
         at, end = 0, len(came)
         while end - at >= REQUEST.size:
-            operation, wait, ident, length = REQUEST.unpack_from(came, at)
+            operation, how, ident, length = REQUEST.unpack_from(came, at)
             begin = at + REQUEST.size
             if end - begin < length:
                 if length > _LARGE and operation in (wire.PUT, wire.PUT_WAIT):
-                    self._begin_large(operation << 8 | wait, ident, length, came[begin:])
+                    self._begin_large(operation << 8 | how, ident, length, came[begin:])
                     return end
                 break
             at = begin + length
@@ -190,7 +223,7 @@ class Client:
                 if store is not None:
                     store.put(bytes(came[begin:at]))
             else:
-                self._do(operation, wait, store, bytes(came[begin:at]))
+                self._do(operation, how, store, ident, bytes(came[begin:at]))
         return at
 
     def _begin_large(self, asked: int, ident: int, length: int, came: memoryview) -> None:
@@ -199,68 +232,69 @@ class Client:
         except (MemoryError, OverflowError):
             raise Misbehaved from None
         item[: len(came)] = came
-        self._large = self._hub.store(ident), asked, item, len(came)
+        self._large = ident, asked, item, len(came)
 
     def _receive_large(self) -> bool:
         assert self._large is not None
-        store, asked, item, have = self._large
+        ident, asked, item, have = self._large
         with memoryview(item) as view:
             got = self.socket.recv_into(view[have:])
         have += got
         if have < len(item):
-            self._large = store, asked, item, have
+            self._large = ident, asked, item, have
             return got > 0
         self._large = None
         whole: bytes = item  # type: ignore[assignment]  # nobody changes it, and a copy would cost as much as the way
+        store = self._hub.store(ident)
         if asked >> 8 == wire.PUT:
             if store is not None:
                 store.put(whole)
         else:
-            self._do(asked >> 8, asked & 0xFF, store, whole)
+            self._do(asked >> 8, asked & 0xFF, store, ident, whole)
         return True
 
     # -- what is asked for ---------------------------------------------------------------------------------------
-    def _do(self, operation: int, wait: int, store: Store | None, item: bytes) -> None:
+    def _do(self, operation: int, how: int, store: Store | None, ident: int, item: bytes) -> None:
         if operation == wire.CANCEL:
             self._cancel()
         elif operation == wire.SYNC:
             self.reply(OK)
-        elif store is None:
-            if operation not in (wire.TAKEN, wire.RETURN):
-                self.reply(GONE)
-        elif operation == wire.GET:
-            self._get(store, bool(wait))
         elif operation == wire.TAKEN:
-            self._taken()
+            self._taken(ident)
         elif operation == wire.RETURN:
-            self._give_back(store)
+            self._give_back(ident)
+        elif store is None:
+            self.reply(GONE)
+        elif operation == wire.GET:
+            self._get(store, ident, how)
         elif operation == wire.PUT_WAIT:
-            self._put(store, item, bool(wait))
+            self._put(store, ident, item, how)
         elif operation == wire.SIZE:
             self.reply(OK, SIZES.pack(store.size, store.maxsize))
         elif operation == wire.TASK_DONE:
             self.reply(OK if store.task_done() else TOO_OFTEN)
         elif operation == wire.JOIN:
-            self._wait(store, store.join_later)
+            self._wait(store, ident, store.join_later)
         else:
             raise Misbehaved
 
-    def _wait(self, store: Store, begin: Callable[[_Waiting], None]) -> None:
-        self.waiting = waiting = _Waiting(self, store)
+    def _wait(self, store: Store, ident: int, begin: Callable[[_Waiting], None]) -> None:
+        self.waiting = waiting = _Waiting(self, store, ident)
         begin(waiting)
 
-    def _put(self, store: Store, item: bytes, wait: bool) -> None:
-        if wait:
-            self._wait(store, lambda waiting: store.put_later(item, waiting))
+    def _put(self, store: Store, ident: int, item: bytes, how: int) -> None:
+        if how & wire.WAIT:
+            self._wait(store, ident, lambda waiting: store.put_later(item, waiting))
         else:
             self.reply(OK if store.put(item) else NOT_NOW)
 
-    def _get(self, store: Store, wait: bool) -> None:
+    def _get(self, store: Store, ident: int, how: int) -> None:
         store.note_consumer(self)
         if store.items:
-            self.lend(store, [store.items.popleft() for _ in range(self._portion(store))])
-        elif wait:
-            self._wait(store, store.take_later)
+            count = 1 if how & wire.SINGLE else self._portion(store)
+            self.lend(store, ident, [store.items.popleft() for _ in range(count)])
+        elif how & wire.WAIT:
+            self._wait(store, ident, store.take_later)
         else:
             self.reply(NOT_NOW)
 
@@ -281,16 +315,19 @@ class Client:
                 return max(at, 1)
         return max(count, 1)
 
-    def _taken(self) -> None:
-        if not self._leased:
+    def _taken(self, ident: int) -> None:
+        store, items = self._leased.get(ident, (None, None))
+        if store is None or not items:
             raise Misbehaved
-        store, _ = self._leased.popleft()
+        items.popleft()
         store.taken()
+        if not items:
+            del self._leased[ident]
 
-    def _give_back(self, store: Store) -> None:
-        mine = [entry for entry in self._leased if entry[0] is store]
-        self._leased = deque(entry for entry in self._leased if entry[0] is not store)
-        store.give_back([item for _, item in mine])
+    def _give_back(self, ident: int) -> None:
+        store, items = self._leased.pop(ident, (None, None))
+        if store is not None and items:
+            store.give_back([*items])
 
     def _cancel(self) -> None:
         waiting = self.waiting
@@ -306,5 +343,5 @@ class Client:
         self._known = False
         self.unsent.clear()
         self.socket.close()
-        for store in dict.fromkeys(store for store, _ in self._leased):
-            self._give_back(store)
+        for ident in [*self._leased]:
+            self._give_back(ident)

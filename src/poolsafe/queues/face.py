@@ -12,11 +12,14 @@ from __future__ import annotations
 import os
 import queue
 from _thread import TIMEOUT_MAX, allocate_lock
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from ..engine.messages import dump_parts, loads
+from ..errors import QueueGone
 from . import hub, travel, wire
-from .link import gone, link_to, stream_to
+from .dial import gone
+from .link import link_to, stream_to
 from .store import Store
 
 T = TypeVar("T")
@@ -28,9 +31,10 @@ _MOST_PARTS = 15
 class _Sleeper:
     """A thread of the owner that waits."""
 
-    __slots__ = ("item", "lock", "status")
+    __slots__ = ("done", "item", "lock", "status")
 
     def __init__(self) -> None:
+        self.done: bool = False
         self.item: bytes | None = None
         self.status: int | None = None
         self.lock = allocate_lock()
@@ -110,7 +114,9 @@ class SimpleQueue(Generic[T]):
             stream_to(self._address).put(self._ident, data)
             return
         else:
-            status, _ = link_to(self._address).ask(wire.PUT_WAIT, self._ident, data, block, timeout if block else None)
+            status, _ = link_to(self._address).ask(
+                wire.PUT_WAIT, self._ident, data, wire.WAIT if block else 0, timeout if block else None
+            )
             done = _known(status) == wire.OK
         if not done:
             raise queue.Full
@@ -120,11 +126,7 @@ class SimpleQueue(Generic[T]):
         with held.hub.lock:
             if held.store.put(data):
                 return True
-            if not block:
-                return False
-            sleeper = _Sleeper()
-            held.store.put_later(data, sleeper)
-        return _sleep(held, sleeper, timeout)
+        return block and _sleep(held, timeout, lambda sleeper: held.store.put_later(data, sleeper)).done
 
     def put_nowait(self, item: T) -> None:
         """Adds an item; raises `queue.Full` when there is no room."""
@@ -148,7 +150,7 @@ class SimpleQueue(Generic[T]):
         if held is not None:
             data: Any = self._get_here(held, block, timeout)
         else:
-            data = link_to(self._address).get(self._ident, block, timeout if block else None)
+            data = self._get_there(block, timeout if block else None)
         if data is None:
             raise queue.Empty
         item: T = loads(data)
@@ -156,17 +158,26 @@ class SimpleQueue(Generic[T]):
             held.hub.recycle(data)
         return item
 
+    def _get_there(self, block: bool, timeout: float | None) -> Any:
+        for last in (False, False, True):
+            link = link_to(self._address)
+            try:
+                return link.get(self._ident, block, timeout)
+            except QueueGone:
+                # The owner closes a connection when a signal handler of its own has cut it off in the middle of an
+                # answer. Nothing was taken then; if it is gone for good, so is the next attempt.
+                if last or not link.closed:
+                    raise
+        return None
+
     @staticmethod
     def _get_here(held: hub.Held, block: bool, timeout: float | None) -> bytes | None:
         with held.hub.lock:
             held.store.note_consumer(held.hub)
             data = held.store.take()
-            if data is not None or not block:
-                return data
-            sleeper = _Sleeper()
-            held.store.take_later(sleeper)
-        _sleep(held, sleeper, timeout)
-        return sleeper.item
+        if data is not None or not block:
+            return data
+        return _sleep(held, timeout, held.store.take_later).item
 
     def get_nowait(self) -> T:
         """Takes the first item; raises `queue.Empty` when there is none."""
@@ -224,12 +235,9 @@ class Queue(SimpleQueue[T]):
         """Waits until every item that was put has been dealt with."""
         held = self._at_home()
         if held is None:
-            _known(link_to(self._address).ask(wire.JOIN, self._ident, wait=True)[0])
+            _known(link_to(self._address).ask(wire.JOIN, self._ident)[0])
             return
-        sleeper = _Sleeper()
-        with held.hub.lock:
-            held.store.join_later(sleeper)
-        _sleep(held, sleeper, None)
+        _sleep(held, None, held.store.join_later)
 
     def join_thread(self) -> None:
         """Does nothing: what was put is on its way already. For programs written for `multiprocessing.Queue`."""
@@ -255,21 +263,24 @@ def _known(status: int) -> int:
     return status
 
 
-def _sleep(held: hub.Held, sleeper: _Sleeper, timeout: float | None) -> bool:
-    """Waits in the owner; whether what was waited for has come."""
+def _sleep(held: hub.Held, timeout: float | None, begin: Callable[[_Sleeper], None]) -> _Sleeper:
+    """Waits in the owner for what `begin` asks for; whether it has come is in what is returned."""
+    sleeper = _Sleeper()
     try:
+        with held.hub.lock:
+            begin(sleeper)
         sleeper.lock.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX))
+        with held.hub.lock:
+            sleeper.done = not held.store.forget(sleeper)
     except BaseException:  # out of a signal handler: as if nobody had asked
         with held.hub.lock:
             if not held.store.forget(sleeper) and sleeper.item is not None:
                 held.store.lease()
                 held.store.give_back([sleeper.item])
         raise
-    with held.hub.lock:
-        done = not held.store.forget(sleeper)
     if sleeper.status == wire.GONE:
         raise gone()
-    return done
+    return sleeper
 
 
 def _arrive(cls: type[SimpleQueue[Any]], address: wire.Address, ident: int, maxsize: int) -> SimpleQueue[Any]:

@@ -21,16 +21,16 @@ import threading
 from collections import deque
 from time import monotonic
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from ..engine.fds import socket_pair
-from ..engine.signals import start_deaf
+from ..engine.signals import deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
 from .store import Store
 
-#: Seconds in which a client must have proved who it is, and how many may be at it at a time.
-PATIENCE, STRANGERS = 5.0, 32
+#: Seconds in which a client must have proved who it is; and for those beyond so many that are at it at the same time.
+PATIENCE, STRANGERS, CROWD_PATIENCE = 5.0, 32, 1.0
 #: Seconds for which nobody is let in when the process is out of descriptors.
 DEAF = 0.1
 #: Buffers that are kept for the next large item, and the bytes of the largest that is.
@@ -164,7 +164,11 @@ class Hub:
                     store.close()
             while self._late:
                 client = self._late.popleft()
-                if client.unsent and client.socket.fileno() >= 0:
+                if client.socket.fileno() < 0:
+                    continue
+                if client.broken:
+                    client.hang_up()
+                elif client.unsent:
                     self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             self.over = not self._stores
             return self.over
@@ -187,7 +191,7 @@ class Hub:
         if event & selectors.EVENT_READ:
             try:
                 stays = client.receive()
-            except Misbehaved:
+            except (Misbehaved, MemoryError):  # of no other client's concern
                 stays = False
             if not stays:
                 self._dismiss(client)
@@ -224,16 +228,18 @@ class Hub:
         return [client for client in self._clients.values() if not client.known]
 
     def _patience(self) -> float | None:
-        moments = [client.since + PATIENCE for client in self._strangers()]
+        strangers = self._strangers()
+        patience = PATIENCE if len(strangers) <= STRANGERS else CROWD_PATIENCE
+        moments = [client.since + patience for client in strangers]
         if self._deaf_until:
             moments.append(self._deaf_until)
         return max(min(moments) - monotonic(), 0) if moments else None
 
     def _send_away_strangers(self) -> None:
         strangers = self._strangers()  # oldest first, as a dictionary keeps its order
-        late = monotonic() - PATIENCE
+        now = monotonic()
         for at, client in enumerate(strangers):
-            if client.since < late or at < len(strangers) - STRANGERS:
+            if client.since < now - (PATIENCE if at >= len(strangers) - STRANGERS else CROWD_PATIENCE):
                 self._dismiss(client)
 
     def _close(self) -> None:
@@ -260,19 +266,26 @@ class Hub:
 
 
 _hub: Hub | None = None
-_guard = threading.Lock()
+_hubs: WeakSet[Hub] = WeakSet()
+_guard: Any = threading.RLock()
 
 
 def create(maxsize: int) -> Held:
     """Makes a queue in this process."""
     global _hub
-    while True:
-        with _guard:
-            if _hub is None or _hub.over or _hub.pid != os.getpid():
-                _hub = Hub()
-            held = _hub.create(maxsize)
-        if held is not None:
-            return held
+    with deferred_interrupt():
+        while True:
+            with _guard:
+                if _hub is None or _hub.over or _hub.pid != os.getpid():
+                    made = Hub()
+                    if _hub is None or _hub.over:  # else a signal handler has just made one
+                        _hub = made
+                        _hubs.add(made)
+                    else:
+                        made._let_go()
+                held = _hub.create(maxsize)
+            if held is not None:
+                return held
 
 
 def find(address: wire.Address, ident: int) -> Held | None:
@@ -289,13 +302,30 @@ def owned(address: wire.Address) -> bool:
     return hub is not None and hub.pid == os.getpid() and hub.address == address
 
 
-def _abandon() -> None:
-    global _hub, _guard
-    hub, _hub = _hub, None
-    _guard = threading.Lock()
+_locked: list[Any] = []
+
+
+def _before_fork() -> None:
+    """While a connection is taken in, the child would inherit a socket that nobody there knows of."""
+    hub = _hub
     if hub is not None:
+        hub.lock.acquire()
+        _locked.append(hub.lock)
+
+
+def _after_in_parent() -> None:
+    while _locked:
+        _locked.pop().release()
+
+
+def _after_in_child() -> None:
+    global _hub, _guard
+    _hub, _guard = None, threading.RLock()
+    _locked.clear()
+    for hub in list(_hubs):
         hub.abandon()
+    _hubs.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

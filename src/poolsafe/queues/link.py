@@ -16,33 +16,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import threading
+from _thread import get_ident
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
-from weakref import WeakSet
 
-from ..engine.fds import above_stdio
 from ..errors import QueueGone
-from . import wire
+from . import dial, wire
+from .dial import gone
 from .wire import ITEMS, LENGTH, REPLY, REQUEST, Address
 
 #: An item, pickled; it is sent as one.
 Parts = Sequence[bytes]
-#: Seconds for which an owner may keep a client waiting that introduces itself.
-_PATIENCE = 30.0
-
-
-def gone() -> QueueGone:
-    """The error for a queue that is not there any more."""
-    return QueueGone(
-        "the queue is gone",
-        cause="The process that made it has ended, or holds it no longer.",
-        remedy="Keep a reference to the queue where it was made for as long as anybody uses it.",
-    )
 
 
 class Link:
@@ -56,10 +43,10 @@ class Link:
     """
 
     def __init__(self, address: Address) -> None:
-        self._socket = _connected(address)
-        self._ahead: dict[int, deque[bytes]] = {}
+        self._socket = dial.connected(address)
+        self._ahead: dict[int, deque[Any]] = {}
         self._unsure = False  # whether the owner may not know yet what was taken
-        _links.add(self)
+        self.busy: bool = False  # a question is on its way: who asks meanwhile, in a signal handler, needs another link
 
     def close(self) -> None:
         """Lets go of the connection."""
@@ -75,14 +62,23 @@ class Link:
         """Whether it is of no use any more."""
         return self._socket.fileno() < 0
 
-    def tell(self, operation: int, ident: int, item: Parts = (), wait: bool = False) -> None:
+    def close_if_ended(self) -> None:
+        """Closes it when the owner has; nobody else looks, once another owner is talked to."""
+        if self.busy or self.closed or not dial.readable(self._socket, 0):
+            return
+        with contextlib.suppress(OSError):
+            if self._socket.recv(1, socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)):
+                return
+        self.close()
+
+    def tell(self, operation: int, ident: int, item: Parts = (), how: int = 0) -> None:
         """Sends a request whole.
 
         Raises:
             QueueGone: The owner is gone.
         """
         size = len(item[0]) if len(item) == 1 else sum(map(len, item))
-        header = REQUEST.pack(operation, wait, ident, size)
+        header = REQUEST.pack(operation, how, ident, size)
         try:
             sent = self._socket.sendmsg((header, *item)) if item else self._socket.send(header)
             if sent < len(header) + size:
@@ -101,24 +97,29 @@ class Link:
             sent = max(sent - len(part), 0)
 
     def ask(
-        self, operation: int, ident: int, item: Parts = (), wait: bool = False, timeout: float | None = None
+        self, operation: int, ident: int, item: Parts = (), how: int = 0, timeout: float | None = None
     ) -> tuple[int, bytes]:
         """Sends a request and waits for the answer, for `timeout` seconds at most.
 
         Raises:
             QueueGone: The owner is gone.
         """
-        self.tell(operation, ident, item, wait)
+        self.busy = True
         try:
-            if timeout is not None and not _readable(self._socket, timeout):
+            self.tell(operation, ident, item, how)
+            if timeout is not None and not dial.readable(self._socket, timeout):
                 self.tell(wire.CANCEL, ident)
             return self._answer()
+        except QueueGone:
+            raise
         except OSError:
             self.close()
             raise gone() from None
         except BaseException:
             self.close()
             raise
+        finally:
+            self.busy = False
 
     def _answer(self) -> tuple[int, bytes]:
         data = self._socket.recv(1 << 16)
@@ -144,21 +145,27 @@ class Link:
         Raises:
             QueueGone: There is no such queue any more.
         """
-        ahead = self._ahead.get(ident)
-        if not ahead:
-            status, content = self.ask(wire.GET, ident, (), wait, timeout)
-            if status == wire.GONE:
-                raise gone()
-            if status != ITEMS:
-                return None
-            ahead = _split(content)
-            if len(ahead) > 1:
-                self._ahead[ident] = ahead
-        item = ahead[0]
-        self._unsure = True
-        self.tell(wire.TAKEN, ident)
-        ahead.popleft()
-        return item
+        try:
+            ahead = self._ahead.get(ident)
+            if not ahead:
+                # Only the main thread lives as long as the process does: it alone is sent items ahead.
+                alone = get_ident() != threading.main_thread().ident
+                status, content = self.ask(wire.GET, ident, (), wait * wire.WAIT + alone * wire.SINGLE, timeout)
+                if status == wire.GONE:
+                    raise gone()
+                if status != ITEMS:
+                    return None
+                ahead = self._ahead[ident] = _split(content)
+            item: bytes | memoryview = ahead.popleft()
+            self._unsure = True
+            self.tell(wire.TAKEN, ident)
+            if get_ident() != threading.main_thread().ident:
+                self.ask(wire.SYNC, 0)  # nobody will later, if this thread ends
+            return item
+        except BaseException as error:  # what came and was not returned goes back, with the connection
+            if type(error) is not QueueGone:
+                self.close()
+            raise
 
     def settle(self) -> None:
         """What came ahead and was not taken goes back to the queue; the owner knows what was taken.
@@ -193,56 +200,13 @@ def _some(connected: socket.socket, before: bytes) -> bytes:
     return data
 
 
-def _exactly(connected: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        more = connected.recv(length - len(data))
-        if not more:
-            raise ConnectionError
-        data += more
-    return data
-
-
-def _readable(connected: socket.socket, timeout: float) -> bool:
-    poll = select.poll()
-    poll.register(connected, select.POLLIN)
-    until = monotonic() + timeout
-    while True:
-        left = max(until - monotonic(), 0)
-        if poll.poll(min(left * 1000 + 0.5, 1e9) if left else 0):
-            return True
-        if left <= 0:
-            return False
-
-
-def _connected(address: Address) -> socket.socket:
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    connected = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connected = socket.socket(fileno=above_stdio(connected.detach()))
-        connected.settimeout(_PATIENCE)
-        connected.connect(address)
-        theirs, ours = _exactly(connected, wire.NONCE), os.urandom(wire.NONCE)
-        connected.sendall(ours + wire.client_proof(theirs, ours))
-        if not wire.equal(_exactly(connected, wire.PROOF), wire.owner_proof(theirs, ours)):
-            raise ConnectionError
-        wire.tune(connected)
-        connected.settimeout(None)
-    except OSError:
-        connected.close()
-        raise gone() from None
-    except BaseException:
-        connected.close()
-        raise
-    return connected
-
-
 class Stream:
     """The connection by which one process puts, without waiting for answers."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False  # whether a message is on its way; a signal handler or finalizer may put in between
         self._link: Link | None = None
         self._unsure = False  # whether anything was put that the owner may not have yet
 
@@ -253,23 +217,55 @@ class Stream:
             QueueGone: The owner is gone.
         """
         with self._lock:
-            link = self._link
-            if link is None or link.closed:
-                link = self._link = Link(self._address)
-            self._unsure = True
-            link.tell(wire.PUT, ident, item)
+            if self._busy:
+                self._put_aside(ident, item)
+                return
+            self._busy = True
+            try:
+                link = self._link
+                if link is None or link.closed:
+                    link = self._link = Link(self._address)
+                self._unsure = True
+                link.tell(wire.PUT, ident, item)
+            finally:
+                self._busy = False
+
+    def _put_aside(self, ident: int, item: Parts) -> None:
+        link = Link(self._address)
+        link.tell(wire.PUT, ident, item)
+        link.ask(wire.SYNC, 0)
+        link.close()
 
     def flush(self) -> None:
-        """Waits until the owner has everything that was put."""
-        if not self._unsure:
+        """Waits until the owner has everything that was put.
+
+        Raises:
+            QueueGone: The owner is gone.
+        """
+        if self._link is None:
             return
         with self._lock:
-            self._unsure = False
-            if self._link is not None and not self._link.closed:
-                self._link.ask(wire.SYNC, 0)
+            if self._busy or not self._unsure:
+                return
+            self._busy = True
+            try:
+                if not self._link.closed:
+                    self._link.ask(wire.SYNC, 0)
+                self._unsure = False
+            finally:
+                self._busy = False
+
+    def is_over(self) -> bool:
+        """Whether the owner is gone, and the connection closed for that."""
+        if self._link is not None and self._lock.acquire(False):
+            try:
+                if not self._busy:
+                    self._link.close_if_ended()
+            finally:
+                self._lock.release()
+        return self._link is not None and self._link.closed
 
 
-_links: WeakSet[Link] = WeakSet()
 _streams: dict[Address, Stream] = {}
 _own = threading.local()
 
@@ -278,6 +274,9 @@ def stream_to(address: Address) -> Stream:
     """The connection by which this process puts into the queues of an owner."""
     stream = _streams.get(address)
     if stream is None:
+        for where, one in list(_streams.items()):  # an owner that ended has another address when it begins anew
+            if one.is_over():
+                _streams.pop(where, None)
         stream = _streams.setdefault(address, Stream(address))
     return stream
 
@@ -289,9 +288,13 @@ def link_to(address: Address) -> Link:
         stream.flush()
     links: dict[Address, Link] = _own.__dict__
     link = links.get(address)
+    if link is not None and link.busy:
+        return Link(address)
     if link is None or link.closed:
-        for known in [where for where, one in links.items() if one.closed]:
-            del links[known]
+        for where, one in list(links.items()):
+            one.close_if_ended()
+            if one.closed:
+                links.pop(where, None)
         link = links[address] = Link(address)
     return link
 
@@ -307,9 +310,7 @@ def flush() -> None:
 
 
 def _forget() -> None:
-    """In a forked child: the connections are the parent's, whose end must show on them."""
-    for link in list(_links):
-        link.close()
+    """In a forked child: the connections are the parent's; `dial` has closed them."""
     _streams.clear()
     _own.__dict__.clear()
 

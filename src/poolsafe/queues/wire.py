@@ -11,7 +11,8 @@ Owner to client::
     REPLY header | items                  for every request but PUT, TAKEN, RETURN and CANCEL; ITEMS carries them
 
 Both sides know a secret that all processes of one program share (`multiprocessing.current_process().authkey`). Each
-proves that it knows it by a keyed BLAKE2b hash (RFC 7693) of both nonces; the secret itself is never sent.
+proves that it knows it by a keyed BLAKE2b hash (RFC 7693) of both nonces and of the address, so that nobody can pass
+the proof on to another owner; the secret itself is never sent.
 
 Used by: hub, link. What may go wrong: the other side talks garbage; whoever sees that closes the connection.
 """
@@ -27,8 +28,9 @@ import sys
 from multiprocessing import process
 from typing import Any
 
-#: operation, whether to wait, queue, length of the item that follows
+#: operation, how (WAIT, SINGLE), queue, length of the item that follows
 REQUEST = struct.Struct("<BBQQ")
+WAIT, SINGLE = 1, 2  # until it can be done; no more than one item
 PUT = 1  # add an item; no answer
 PUT_WAIT = 2  # add an item once there is room, and say so
 GET = 3
@@ -59,19 +61,19 @@ BUFFER = 1 << 20
 Address = Any  # str: an abstract AF_UNIX name; (host, port): loopback TCP
 
 
-def _proof(who: bytes, asked: bytes, answered: bytes) -> bytes:
+def _proof(who: bytes, where: Address, asked: bytes, answered: bytes) -> bytes:
     secret = hashlib.blake2b(bytes(process.current_process().authkey), digest_size=32).digest()
-    return hashlib.blake2b(who + asked + answered, key=secret, digest_size=PROOF).digest()
+    return hashlib.blake2b(who + asked + answered + repr(where).encode(), key=secret, digest_size=PROOF).digest()
 
 
-def client_proof(owners_nonce: bytes, clients_nonce: bytes) -> bytes:
-    """What a client answers to the owner's nonce."""
-    return _proof(b"client", owners_nonce, clients_nonce)
+def client_proof(where: Address, owners_nonce: bytes, clients_nonce: bytes) -> bytes:
+    """What a client answers to the nonce of the owner at an address; nobody else can pass it on to another owner."""
+    return _proof(b"client", where, owners_nonce, clients_nonce)
 
 
-def owner_proof(owners_nonce: bytes, clients_nonce: bytes) -> bytes:
+def owner_proof(where: Address, owners_nonce: bytes, clients_nonce: bytes) -> bytes:
     """What the owner answers to the client's nonce."""
-    return _proof(b"owner", owners_nonce, clients_nonce)
+    return _proof(b"owner", where, owners_nonce, clients_nonce)
 
 
 def equal(one: bytes, other: bytes) -> bool:
@@ -93,7 +95,7 @@ def listen() -> tuple[socket.socket, Address]:
         where = ("127.0.0.1", 0)
     try:
         listener.bind(where)
-        listener.listen(128)
+        listener.listen(4096)
         listener.setblocking(False)
     except BaseException:
         listener.close()
