@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import threading
+from _thread import get_ident
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -94,18 +95,25 @@ def _introduced(address: Address) -> socket.socket:
     return connected
 
 
+_locked: dict[int, Any] = {}  # by thread, for several may be forking
+
+
 def _acquire() -> None:
-    _making.acquire()
+    if _making.acquire(timeout=1):  # else rather one socket too many in the child than no child
+        _locked[get_ident()] = _making
 
 
 def _release() -> None:
-    _making.release()
+    lock = _locked.pop(get_ident(), None)
+    if lock is not None:
+        lock.release()
 
 
 def _close_all() -> None:
     """In a forked child: the parent's end must show on its connections."""
     global _making
     _making = threading.RLock()
+    _locked.clear()
     for one in list(_sockets):
         one.close()
     _sockets.clear()

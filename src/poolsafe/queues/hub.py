@@ -18,6 +18,7 @@ import os
 import selectors
 import socket
 import threading
+from _thread import get_ident
 from collections import deque
 from time import monotonic
 from typing import Any
@@ -36,6 +37,8 @@ DEAF = 0.1
 #: Buffers that are kept for the next large item, and the bytes of the largest that is.
 SPARES, LARGEST_SPARE = 2, 1 << 22
 THREAD_NAME = "poolsafe-queues"
+#: Seconds that a fork waits at most for a connection to be taken in.
+FORK_PATIENCE = 1.0
 
 _numbers = itertools.count(1)
 
@@ -302,20 +305,22 @@ def owned(address: wire.Address) -> bool:
     return hub is not None and hub.pid == os.getpid() and hub.address == address
 
 
-_locked: list[Any] = []
+_locked: dict[int, Any] = {}  # by thread, for several may be forking
 
 
 def _before_fork() -> None:
     """While a connection is taken in, the child would inherit a socket that nobody there knows of."""
     hub = _hub
-    if hub is not None:
-        hub.lock.acquire()
-        _locked.append(hub.lock)
+    if hub is not None and hub.lock.acquire(
+        timeout=FORK_PATIENCE
+    ):  # else rather one socket too many in the child than no child
+        _locked[get_ident()] = hub.lock
 
 
 def _after_in_parent() -> None:
-    while _locked:
-        _locked.pop().release()
+    lock = _locked.pop(get_ident(), None)
+    if lock is not None:
+        lock.release()
 
 
 def _after_in_child() -> None:
