@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import threading
 from typing import Any
 
@@ -77,36 +76,19 @@ def test_a_proof_is_for_one_address_only() -> None:
     assert wire.owner_proof("\0here", b"a", b"b") != wire.owner_proof("\0there", b"a", b"b")
 
 
-def interrupted(times: int, call: Any) -> int:
-    """Cut a call off by a signal handler, again and again; how often it was."""
-    hits = 0
-
-    class Enough(Exception):
-        pass
-
-    def ring(*_: object) -> None:
-        raise Enough
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        for turn in range(times):
-            try:
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + turn % 40 * 0.00002)
-                    call()
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-            except Enough:
-                hits += 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    return hits
-
-
-def test_a_get_that_is_cut_off_leaves_nobody_in_line() -> None:
+@pytest.mark.parametrize("items", [0, 2])
+def test_a_get_that_is_cut_off_leaves_nobody_in_line(items: int) -> None:
     q: Any = face.Queue._made()
-    assert interrupted(1000, q.get) > 100
+    deeds.put_all(q, range(items))
+
+    def begin(sleeper: Any) -> None:
+        q._held.store.take_later(sleeper)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        face._sleep(q._held, None, begin)
     assert not q._held.store._takers
+    assert deeds.get_some(q, items) == list(range(items))
     q.put("for whoever comes next")
     assert q.get(timeout=1) == "for whoever comes next"
 
