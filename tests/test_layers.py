@@ -79,6 +79,7 @@ LAYERS: dict[str, set[str]] = {
         "queues.clients",
         "queues.dial",
         "queues.face",
+        "queues.forks",
         "queues.hub",
         "queues.link",
         "queues.maker",

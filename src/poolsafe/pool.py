@@ -93,7 +93,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         seed: int | None = None,
         on_leak: str = "ignore",
     ) -> None:
-        self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads
+        self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
         self._ctx = context or get_context()
         options.refuse_in_unguarded_main(self._ctx)
         self._processes = options.worker_count(processes)
@@ -127,12 +127,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
             raise
 
     # -- submitting ----------------------------------------------------------------------------------------------
-    def apply(
-        self,
-        func: Callable[..., T],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
-    ) -> T:
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:
         """Runs `func(*args, **kwds)` in a worker and gives its value, or raises its exception."""
         return self.apply_async(func, args, kwds).get()
 
@@ -198,7 +193,8 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         iterable: Iterable[Any],
         mode: int,
         chunksize: int | None,
-        *callbacks: Any,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
     ) -> MapResult[Any]:
         supervisor = self._check_running()
         problem: Exception | None = None
@@ -210,7 +206,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         else:
             items = list(iterable)
         size = options.chunk_size(chunksize, len(items), self._processes)
-        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, *(callbacks or (None, None)))
+        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, callback, error_callback)
         result._chunksize = size
         if problem is not None:
             self._submitter.fail_all(1, problem, result.arrive_at)

@@ -91,10 +91,10 @@ class Submitter:
         try:
             payload = messages.call_payload(func, args, kwds, self._number(1))
         except Exception as error:
-            travel.packed()
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
             return []
-        held = travel.packed()
+        finally:
+            held = travel.packed()
         self._intake.submit(Job(next(_numbers), payload, 1, sink, held))
         return held
 
@@ -121,9 +121,9 @@ class Submitter:
         try:
             blob = dumps(func)
         except Exception as error:
-            travel.packed()
             return partial(self._all_fail, pickling_failure(error), sink)
-        held = travel.packed()  # what the function carries goes with every chunk
+        finally:
+            held = travel.packed()  # what the function carries goes with every chunk
         shared = messages.by_reference(func)
 
         def numbered(base: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,8 +76,6 @@ def test_a_false_owner_is_not_believed() -> None:
             connected.sendall(os.urandom(wire.NONCE))
             connected.recv(wire.NONCE + wire.PROOF)
             connected.sendall(os.urandom(wire.PROOF))
-
-    import threading
 
     player = threading.Thread(target=play)
     player.start()

@@ -33,21 +33,29 @@ def _no_main_for_workers() -> Iterator[None]:
     main.__dict__.update(kept)
 
 
-@pytest.fixture
-def make_pool(ctx: BaseContext) -> Iterator[MakePool]:
-    """Make pools of two workers under each start method; they are terminated and joined after the test."""
+def pools(ctx: BaseContext, reset: Any, *, patience: float = 0) -> Iterator[MakePool]:
+    """Make pools; end them in the end, after they had so many seconds to finish what they do and end by themselves."""
     made: list[IsolatedPool] = []
 
     def make(processes: int = 2, *args: Any, **options: Any) -> IsolatedPool:
-        options.setdefault("reset", RESET)
+        options.setdefault("reset", reset)
         made.append(IsolatedPool(processes, *args, context=ctx, **options))
         return made[-1]
 
     yield make
     for pool in made:
+        if patience:
+            pool.close()
+            pool._own().finished.wait(patience)
         pool.terminate()
         pool.join()
     made.clear()
+
+
+@pytest.fixture
+def make_pool(ctx: BaseContext) -> Iterator[MakePool]:
+    """Make pools of two workers under each start method; they are terminated and joined after the test."""
+    yield from pools(ctx, RESET)
 
 
 @pytest.fixture

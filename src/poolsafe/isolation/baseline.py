@@ -12,6 +12,7 @@ another one.
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import gc
 import sys
@@ -66,12 +67,19 @@ class Baseline:
 
     def _renewed_locks(self) -> Iterator[tuple[dict[str, Any], str, Any]]:
         """Locks that functions which run after a fork have bound in place of one that nobody here can release."""
-        kinds = (type(sys.modules["_thread"].allocate_lock()), type(sys.modules["_thread"].RLock()))
         for group in ("namespace", "partial_namespace"):
             for space, saved, *_ in self._snapshot.records.get(group, ()):
                 for name, lock in saved.items():
-                    if type(lock) in kinds and space.get(name) is not lock and type(space.get(name)) in kinds:
-                        if not lock.acquire(False):
-                            yield space, name, space[name]
-                        else:
-                            lock.release()
+                    now = space.get(name)
+                    if type(lock) in _LOCKS and type(now) in _LOCKS and now is not lock and not _is_free(lock):
+                        yield space, name, now
+
+
+_LOCKS = (_thread.LockType, _thread.RLock)
+
+
+def _is_free(lock: Any) -> bool:
+    if lock.acquire(False):
+        lock.release()
+        return True
+    return False

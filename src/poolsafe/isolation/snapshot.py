@@ -241,11 +241,11 @@ def _fast_restore(records: Mapping[str, list[Record]]) -> Callable[[], None] | N
         obj[:] = saved
         space[name] = value
         try:
-            if obj == saved:  # quicker than doing it twice where the list is long
-                return
+            same = obj == saved  # quicker than doing it twice where the list is long
         except BaseException:  # an item that a finalizer left, with an __eq__ of its own
-            pass
-        obj[:] = saved
+            same = False
+        if not same:
+            obj[:] = saved
 
     def restore_table() -> None:
         space[name] = value

@@ -166,8 +166,6 @@ class Plan:
         """
         tolerate = early and self._has_initializer
         exempt = self._exempt(tolerate)
-        if early and not trial:
-            self._exempt_pools(exempt)
         kept = {target.module for target in self._keep if not target.path}
         made = [(target, locate(target, tolerate=tolerate)) for target, _ in self._extras if target is not None]
         places = {target.text: place for target, place in made if place is not None}
@@ -183,8 +181,10 @@ class Plan:
                 walk.add_value(found.value, target.text)
         walk.run()  # strictly first: what was visited then is not visited again, leniently
         if not trial:
-            modules = [target.load() for target in self._modules]
-            self._walk_modules(walk, modules + (project_modules() if self._auto else []))
+            modules = [target.load() for target in self._modules] + (project_modules() if self._auto else [])
+            if early:
+                self._exempt_pools(exempt, modules)
+            self._walk_modules(walk, modules)
         return walk, places
 
     def _walk_modules(self, walk: Walk, modules: list[ModuleType]) -> None:
@@ -218,10 +218,10 @@ class Plan:
         return exempt
 
     @staticmethod
-    def _exempt_pools(exempt: Exempt) -> None:
+    def _exempt_pools(exempt: Exempt, modules: list[ModuleType]) -> None:
         """Leave names of pools out: a pool whose baseline holds the one before it would keep that alive, and so on."""
         pool: Any = getattr(sys.modules.get("multiprocessing.pool"), "Pool", ())
-        for module in project_modules():
+        for module in modules:
             for space in namespaces_of(module):
                 for name, value in list(space.items()):
                     if issubclass(type(value), pool):

@@ -106,8 +106,7 @@ def make_queue(maxsize: int = 0, *, consumer: Any, kind: str = "queue") -> Any:
     """
     if kind not in _KINDS:
         raise ValueError(f"kind must be one of {', '.join(map(repr, _KINDS))}, not {kind!r}")
-    if isinstance(maxsize, bool) or not isinstance(maxsize, int):
-        raise TypeError(f"maxsize must be a whole number, not {type(maxsize).__name__}")
+    face.check_maxsize(maxsize)
     if kind == "simple" and maxsize > 0:
         raise ValueError("a simple queue has no maxsize; leave it out, or ask for kind='queue'")
     choice = queue_choice(consumer)

@@ -92,17 +92,12 @@ class Client:
         self.broken: bool = False
         self._hub = hub
         self._nonce: bytes = os.urandom(wire.NONCE)
-        self._known = False
+        self.known: bool = False  # whether it has proved who it is
         self._buffer = bytearray()
         self._large: tuple[int, int, bytearray, int] | None = None
         self._leased: dict[int, tuple[Store, deque[bytes]]] = {}
         self._lent = (0, 0.0)  # how many items at once, and when
         self.send(self._nonce)
-
-    @property
-    def known(self) -> bool:
-        """Whether it has proved who it is."""
-        return self._known
 
     # -- writing -------------------------------------------------------------------------------------------------
     def send(self, *parts: bytes) -> None:
@@ -120,10 +115,7 @@ class Client:
             if sent == sum(map(len, parts)):
                 return
             self._hub.write_later(self)
-        for part in parts:
-            if sent < len(part):
-                self.unsent.append(memoryview(part)[sent:])
-            sent = max(sent - len(part), 0)
+        self.unsent.extend(wire.rest(parts, sent))
 
     def give_up(self) -> None:
         """Nobody knows what was sent: the connection is to end, and what the client has not taken comes back."""
@@ -189,8 +181,8 @@ class Client:
             self._buffer += came
             came = memoryview(bytes(self._buffer))
             self._buffer.clear()
-        used = 0 if self._known else self._prove(came)
-        if self._known:
+        used = 0 if self.known else self._prove(came)
+        if self.known:
             used += self._serve(came[used:])
         self._buffer += came[used:]
         return True
@@ -202,7 +194,7 @@ class Client:
         nonce, proof = bytes(came[: wire.NONCE]), bytes(came[wire.NONCE : size])
         if not wire.equal(proof, wire.client_proof(self._hub.address, self._nonce, nonce)):
             raise Misbehaved
-        self._known = True
+        self.known = True
         self.send(wire.owner_proof(self._hub.address, self._nonce, nonce))
         return size
 
@@ -340,7 +332,7 @@ class Client:
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.store.forget(waiting)
-        self._known = False
+        self.known = False
         self.unsent.clear()
         self.socket.close()
         for ident in [*self._leased]:

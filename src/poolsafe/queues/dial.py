@@ -11,7 +11,6 @@ import os
 import select
 import socket
 import threading
-from _thread import get_ident
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -19,6 +18,7 @@ from weakref import WeakSet
 from ..engine.fds import above_stdio
 from ..errors import QueueGone
 from . import wire
+from .forks import hold_during_forks
 from .wire import Address
 
 #: Seconds for which an owner may keep a client waiting that introduces itself, and how often it is asked.
@@ -37,7 +37,12 @@ def gone() -> QueueGone:
     )
 
 
-def _exactly(connected: socket.socket, length: int) -> bytes:
+def exactly(connected: socket.socket, length: int) -> bytes:
+    """So many bytes.
+
+    Raises:
+        ConnectionError: The other side has closed before.
+    """
     data = b""
     while len(data) < length:
         more = connected.recv(length - len(data))
@@ -48,6 +53,7 @@ def _exactly(connected: socket.socket, length: int) -> bytes:
 
 
 def readable(connected: socket.socket, timeout: float) -> bool:
+    """Whether there is anything to read, or the end, within so many seconds."""
     poll = select.poll()
     poll.register(connected, select.POLLIN)
     until = monotonic() + timeout
@@ -83,9 +89,9 @@ def _introduced(address: Address) -> socket.socket:
     try:
         connected.settimeout(_PATIENCE)
         connected.connect(address)
-        theirs, ours = _exactly(connected, wire.NONCE), os.urandom(wire.NONCE)
+        theirs, ours = exactly(connected, wire.NONCE), os.urandom(wire.NONCE)
         connected.sendall(ours + wire.client_proof(address, theirs, ours))
-        if not wire.equal(_exactly(connected, wire.PROOF), wire.owner_proof(address, theirs, ours)):
+        if not wire.equal(exactly(connected, wire.PROOF), wire.owner_proof(address, theirs, ours)):
             raise ConnectionRefusedError  # somebody else
         wire.tune(connected)
         connected.settimeout(None)
@@ -95,29 +101,13 @@ def _introduced(address: Address) -> socket.socket:
     return connected
 
 
-_locked: dict[int, Any] = {}  # by thread, for several may be forking
-
-
-def _acquire() -> None:
-    if _making.acquire(timeout=1):  # else rather one socket too many in the child than no child
-        _locked[get_ident()] = _making
-
-
-def _release() -> None:
-    lock = _locked.pop(get_ident(), None)
-    if lock is not None:
-        lock.release()
-
-
 def _close_all() -> None:
     """In a forked child: the parent's end must show on its connections."""
     global _making
     _making = threading.RLock()
-    _locked.clear()
     for one in list(_sockets):
         one.close()
     _sockets.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_close_all)
+hold_during_forks(lambda: _making, _close_all)

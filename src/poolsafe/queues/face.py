@@ -63,8 +63,7 @@ class SimpleQueue(Generic[T]):
 
     @classmethod
     def _made(cls, maxsize: int = 0) -> Any:
-        if isinstance(maxsize, bool) or not isinstance(maxsize, int):
-            raise TypeError(f"maxsize must be a whole number, not {type(maxsize).__name__}")
+        check_maxsize(maxsize)
         held = hub.create(maxsize)
         return cls(held, held.hub.address, held.ident, max(maxsize, 0))
 
@@ -109,7 +108,7 @@ class SimpleQueue(Generic[T]):
             data = [b"".join(data)]
         held = self._at_home()
         if held is not None:
-            done = self._put_here(held, data[0] if len(data) == 1 else b"".join(data), block, timeout)
+            done = self._put_here(held, b"".join(data), block, timeout)
         elif not self._maxsize:
             stream_to(self._address).put(self._ident, data)
             return
@@ -159,16 +158,16 @@ class SimpleQueue(Generic[T]):
         return item
 
     def _get_there(self, block: bool, timeout: float | None) -> Any:
-        for last in (False, False, True):
+        for _ in range(2):
             link = link_to(self._address)
             try:
                 return link.get(self._ident, block, timeout)
             except QueueGone:
                 # The owner closes a connection when a signal handler of its own has cut it off in the middle of an
                 # answer. Nothing was taken then; if it is gone for good, so is the next attempt.
-                if last or not link.closed:
+                if not link.closed:
                     raise
-        return None
+        return link_to(self._address).get(self._ident, block, timeout)
 
     @staticmethod
     def _get_here(held: hub.Held, block: bool, timeout: float | None) -> bytes | None:
@@ -250,6 +249,16 @@ class JoinableQueue(Queue[T]):
     """The same as `Queue`, by the name that `multiprocessing` has for one with `task_done` and `join`."""
 
     __slots__ = ()
+
+
+def check_maxsize(maxsize: int) -> None:
+    """Refuses what is no whole number.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(maxsize, bool) or not isinstance(maxsize, int):
+        raise TypeError(f"maxsize must be a whole number, not {type(maxsize).__name__}")
 
 
 def _check(block: bool, timeout: float | None) -> None:

@@ -18,7 +18,6 @@ import os
 import selectors
 import socket
 import threading
-from _thread import get_ident
 from collections import deque
 from time import monotonic
 from typing import Any
@@ -28,6 +27,7 @@ from ..engine.fds import socket_pair
 from ..engine.signals import deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
+from .forks import hold_during_forks
 from .store import Store
 
 #: Seconds in which a client must have proved who it is; and for those beyond so many that are at it at the same time.
@@ -37,8 +37,6 @@ DEAF = 0.1
 #: Buffers that are kept for the next large item, and the bytes of the largest that is.
 SPARES, LARGEST_SPARE = 2, 1 << 22
 THREAD_NAME = "poolsafe-queues"
-#: Seconds that a fork waits at most for a connection to be taken in.
-FORK_PATIENCE = 1.0
 
 _numbers = itertools.count(1)
 
@@ -291,46 +289,25 @@ def create(maxsize: int) -> Held:
                 return held
 
 
-def find(address: wire.Address, ident: int) -> Held | None:
-    """A queue that this process owns, if it does."""
-    hub = _hub
-    if hub is None or hub.pid != os.getpid() or hub.address != address:
-        return None
-    return hub.held.get(ident)
-
-
 def owned(address: wire.Address) -> bool:
     """Whether this process is, or was, the owner of what is found at an address."""
     hub = _hub
     return hub is not None and hub.pid == os.getpid() and hub.address == address
 
 
-_locked: dict[int, Any] = {}  # by thread, for several may be forking
-
-
-def _before_fork() -> None:
-    """While a connection is taken in, the child would inherit a socket that nobody there knows of."""
+def find(address: wire.Address, ident: int) -> Held | None:
+    """A queue that this process owns, if it does."""
     hub = _hub
-    if hub is not None and hub.lock.acquire(
-        timeout=FORK_PATIENCE
-    ):  # else rather one socket too many in the child than no child
-        _locked[get_ident()] = hub.lock
-
-
-def _after_in_parent() -> None:
-    lock = _locked.pop(get_ident(), None)
-    if lock is not None:
-        lock.release()
+    return hub.held.get(ident) if hub is not None and owned(address) else None
 
 
 def _after_in_child() -> None:
     global _hub, _guard
     _hub, _guard = None, threading.RLock()
-    _locked.clear()
     for hub in list(_hubs):
         hub.abandon()
     _hubs.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+# While a connection is taken in, the child would inherit a socket that nobody there knows of.
+hold_during_forks(lambda: _hub and _hub.lock, _after_in_child)

@@ -82,19 +82,14 @@ class Link:
         try:
             sent = self._socket.sendmsg((header, *item)) if item else self._socket.send(header)
             if sent < len(header) + size:
-                self._send_rest([header, *item], sent)
+                for part in wire.rest((header, *item), sent):
+                    self._socket.sendall(part)
         except OSError:
             self.close()
             raise gone() from None
         except BaseException:
             self.close()  # half a request may have gone
             raise
-
-    def _send_rest(self, parts: list[bytes], sent: int) -> None:
-        for part in parts:
-            if sent < len(part):
-                self._socket.sendall(memoryview(part)[sent:])
-            sent = max(sent - len(part), 0)
 
     def ask(
         self, operation: int, ident: int, item: Parts = (), how: int = 0, timeout: float | None = None
@@ -110,9 +105,7 @@ class Link:
             if timeout is not None and not dial.readable(self._socket, timeout):
                 self.tell(wire.CANCEL, ident)
             return self._answer()
-        except QueueGone:
-            raise
-        except OSError:
+        except OSError:  # QueueGone, from `tell`, is one
             self.close()
             raise gone() from None
         except BaseException:
@@ -123,8 +116,8 @@ class Link:
 
     def _answer(self) -> tuple[int, bytes]:
         data = self._socket.recv(1 << 16)
-        while len(data) < REPLY.size:
-            data += _some(self._socket, data)
+        if len(data) < REPLY.size:
+            data += dial.exactly(self._socket, REPLY.size - len(data))
         status, length = REPLY.unpack_from(data)
         if len(data) - REPLY.size == length:
             return status, data[REPLY.size :]
@@ -191,13 +184,6 @@ def _split(content: bytes) -> deque[Any]:
         found.append(view[at : at + length])
         at += length
     return found
-
-
-def _some(connected: socket.socket, before: bytes) -> bytes:
-    data = connected.recv(1 << 16) if before else b""
-    if not data:
-        raise ConnectionError
-    return data
 
 
 class Stream:

@@ -25,6 +25,7 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from multiprocessing import process
 from typing import Any
 
@@ -109,3 +110,13 @@ def tune(connected: socket.socket) -> None:
         connected.setsockopt(socket.SOL_SOCKET, option, BUFFER)
     if connected.family == socket.AF_INET:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def rest(parts: Iterable[bytes], sent: int) -> list[memoryview]:
+    """What of the parts is left to send after so many bytes."""
+    left = []
+    for part in parts:
+        if sent < len(part):
+            left.append(memoryview(part)[sent:])
+        sent = max(sent - len(part), 0)
+    return left
