@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 import signal
@@ -64,12 +63,13 @@ def test_a_storm_of_killed_consumers(make_pool: MakePool, tmp_path: Path, maxsiz
     q = pool.Queue(maxsize)
     tallies = [Tally(tmp_path / f"consumer-{number}") for number in range(8)]
     results = [pool.apply_async(deeds.get_until_killed, (q, done, number, 0.15)) for number, done in enumerate(tallies)]
-    numbers = itertools.count()
     put = 0
     while not all(result.ready() for result in results):
-        if not maxsize or not q.full():
-            q.put(next(numbers))
-            put += 1
+        try:
+            q.put(put, timeout=0.05)  # when the last consumer is dead nobody makes room
+        except queue.Full:
+            continue
+        put += 1
         if q.qsize() > 2000:
             wait_for(lambda: q.qsize() < 1000 or all(r.ready() for r in results), LIMIT, "consumers")
     for result in results:

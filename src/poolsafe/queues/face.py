@@ -195,7 +195,8 @@ class SimpleQueue(Generic[T]):
         held = self._at_home()
         if held is not None:
             store: Store = held.store
-            return store.size, store.maxsize
+            with held.hub.lock:  # an item that is just being given to a client counts neither here nor there without
+                return store.size, store.maxsize
         status, content = link_to(self._address).ask(wire.SIZE, self._ident)
         _known(status)
         size, maxsize = wire.SIZES.unpack(content)
