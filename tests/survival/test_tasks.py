@@ -33,6 +33,8 @@ from tests.survival.support.ways import (
     thrive,
 )  # fmt: skip
 
+pipe_transport = os.environ.get("POOLSAFE_TRANSPORT") == "pipe"
+
 
 def test_a_task_that_forks_and_returns_twice(pool: IsolatedPool, tmp_path: Path) -> None:
     """The copy neither answers nor takes another task, and goes."""
@@ -88,15 +90,25 @@ def test_what_a_task_leaves_behind_ends_nothing(pool: IsolatedPool, deed: Callab
     assert_full_strength(pool, 2, tmp_path)
 
 
+@pytest.mark.skipif(pipe_transport, reason="over pipes a large argument needs no descriptor")
 def test_a_task_that_takes_away_its_descriptors_for_large_arguments(make_pool: MakePool, tmp_path: Path) -> None:
     """The worker cannot receive what comes in a descriptor any more: it retires, the task goes to another."""
     pool = make_pool(1)
     pid = pool.apply(deeds.no_more_descriptors)
     assert pool.apply(len, (bytes(1_000_000),)) == 1_000_000
     assert pool.map(len, [bytes(1_000_000)] * 3) == [1_000_000] * 3
-    if os.environ.get("POOLSAFE_TRANSPORT") != "pipe":  # which needs no descriptor for a large argument
-        wait_for(lambda: pid not in living(pool), what="the end of the worker that retired")
+    wait_for(lambda: pid not in living(pool), what="the end of the worker that retired")
     assert_full_strength(pool, 1, tmp_path)
+
+
+def test_a_worker_without_descriptors_tells_the_errors_of_its_tasks(make_pool: MakePool, tmp_path: Path) -> None:
+    """No module can be imported and no source be read to describe them."""
+    pool = make_pool(1)
+    pid = pool.apply(deeds.no_more_descriptors)
+    with pytest.raises(OSError, match="Too many open files") as caught:
+        pool.apply(open, (tmp_path / "file", "w"))
+    assert "Too many open files" in str(caught.value.__cause__)
+    assert living(pool) == {pid}
 
 
 def test_a_task_that_runs_out_of_memory(pool: IsolatedPool, tmp_path: Path) -> None:

@@ -233,6 +233,16 @@ def _filled(payload: bytes) -> int:
     return fd
 
 
+def _connected() -> tuple[Any, Any]:
+    """The two ends of a `multiprocessing.Pipe`; where descriptors have numbers, above the standard streams."""
+    if os.name != "posix":
+        return Pipe(duplex=True)
+    from multiprocessing.connection import Connection
+
+    first, second = socket_pair()  # what Pipe(duplex=True) makes
+    return Connection(first.detach()), Connection(second.detach())
+
+
 class PipeChannel:
     """See the module.
 
@@ -243,7 +253,7 @@ class PipeChannel:
     depth = 1
 
     def __init__(self, announce: Callable[[PipeChannel], None]) -> None:
-        self._connection, worker_end = Pipe(duplex=True)
+        self._connection, worker_end = _connected()
         self.end: End = PipeEnd(worker_end)
         self._worker_end: Any = worker_end
         self._announce = announce

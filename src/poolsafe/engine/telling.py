@@ -6,6 +6,7 @@ runs the user's code, which may raise anything; then that is told.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -72,15 +73,22 @@ def _exit_code(error: SystemExit) -> int | str | None:
 
 
 def _traceback_text(error: BaseException) -> str:
-    import traceback
-
     tb: TracebackType | None = error.__traceback__
     while tb is not None and tb.tb_next is not None and tb.tb_frame.f_code.co_filename in own_files:
         tb = tb.tb_next
     try:
+        import traceback  # here, because few tasks fail; which opens a file, and the task may have left no descriptor
+
         return "".join(traceback.format_exception(type(error), error, tb))
     except BaseException:  # formatting calls the exception's __str__, which is user code
-        try:
-            return "".join(traceback.format_tb(tb)) + f"{type(error).__name__}: {safe_str(error)}"
-        except BaseException as problem:
-            return f"{type(error).__name__} (its traceback could not be formatted: {type(problem).__name__})"
+        return "".join(_plain_lines(tb)) + f"{type(error).__name__}: {safe_str(error)}\n"
+
+
+def _plain_lines(tb: TracebackType | None) -> Iterator[str]:
+    """A traceback without the source's lines, for which no module and no file is needed."""
+    if tb is not None:
+        yield "Traceback (most recent call last):\n"
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        yield f'  File "{code.co_filename}", line {tb.tb_lineno}, in {code.co_name}\n'
+        tb = tb.tb_next
