@@ -431,6 +431,7 @@ def test_pools_are_added_up(tmp_path: Path) -> None:
     for number, dearest in enumerate([[["a", 0.25]], [["b", 1.0], ["a", 0.5]]]):
         advice = ["app.x grew in 1 task.", f"app.y grew in {number} tasks."]
         told = {"leaks": [leak], "dropped": number, "advice": advice, "stats": {**stats, "dearest": dearest}}
+        told["stats"]["carried"] = {"queue.Queue": number + 1}
         write(tmp_path, json.dumps(told), f"pool-1-{number}.json")
     write(tmp_path, "null", "pool-1-2.json")
     write(tmp_path, "", "watched")
@@ -444,6 +445,7 @@ def test_pools_are_added_up(tmp_path: Path) -> None:
             "seconds_in_tasks": 3.0,
             "seconds_in_resets": 1.0,
             "dearest": [["b", 1.0], ["a", 0.75]],
+            "carried": {"queue.Queue": 3},
         },
         "pools": 3,
         "silent": 1,
@@ -451,6 +453,7 @@ def test_pools_are_added_up(tmp_path: Path) -> None:
     }
     text = seen.text()
     assert "3 leaks from 4 tasks in 3 pools" in text
+    assert "\nCarried to tasks, which multiprocessing.Pool refuses: queue.Queue (3).\n" in text
     assert "\n\napp.x grew in 1 task.\napp.y grew in 0 tasks.\n\n" in text
     assert "Isolating them took 1.000 s beside 3.000 s in tasks, 25.0% of the workers' time." in text
     assert "Dearest: b (1.000 s), a (0.750 s)." in text

@@ -170,6 +170,7 @@ class Seen:
             "seconds_in_tasks": 0.0,
             "seconds_in_resets": 0.0,
             "dearest": [],
+            "carried": {},
         }
     )
 
@@ -192,9 +193,9 @@ class Seen:
         for sentence in told["advice"]:
             self.advice.setdefault(sentence.partition(" ")[0], sentence)  # it begins with what it is about
         for name, value in told["stats"].items():
-            if name == "retired":
-                for reason, count in value.items():
-                    self.stats["retired"][reason] = self.stats["retired"].get(reason, 0) + count
+            if name in ("retired", "carried"):
+                for what, count in value.items():
+                    self.stats[name][what] = self.stats[name].get(what, 0) + count
             elif name == "dearest":
                 sums = dict(self.stats["dearest"])
                 for target, seconds in value:
@@ -231,6 +232,9 @@ class Seen:
             lines = [f"poolsafe audit: nothing leaked from {tasks}"]
         if self.silent:
             lines.append(f"{_count(self.silent, 'pool')} could not tell: the process was killed or left by os._exit().")
+        if self.stats["carried"]:
+            carried = ", ".join(f"{name} ({count})" for name, count in sorted(self.stats["carried"].items()))
+            lines.append(f"Carried to tasks, which multiprocessing.Pool refuses: {carried}.")
         if self.pools > self.silent:
             lines.append(self._cost())
         return "\n".join(lines)

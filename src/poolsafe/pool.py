@@ -243,7 +243,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
 
     def stats(self) -> Stats:
         """What the pool has done so far, as figures."""
-        return gather(self._own(), self._listener.dearest)
+        return gather(self._own(), self._listener.dearest, self._submitter.carried)
 
     # -- the pool's life -----------------------------------------------------------------------------------------
     def _check_running(self) -> Supervisor:

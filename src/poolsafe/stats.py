@@ -28,6 +28,7 @@ class Stats:
             one task in sixteen.
         dearest: The globals that cost most to put back, as targets, with the seconds that one worker spent on each;
             known once putting things back takes a tenth of the time.
+        carried: Plain queues, locks and the like that were passed to tasks, by type, with how many times.
     """
 
     tasks: int
@@ -36,17 +37,20 @@ class Stats:
     seconds_in_tasks: float
     seconds_in_resets: float
     dearest: Sequence[tuple[str, float]]
+    carried: Mapping[str, int]
 
 
 Stats.__module__ = "poolsafe"
 
 
-def gather(supervisor: Supervisor, dearest: Sequence[tuple[str, float]] = ()) -> Stats:
-    """The figures of now, with what workers told of the dearest globals."""
+def gather(supervisor: Supervisor, dearest: Sequence[tuple[str, float]], carried: Mapping[str, int]) -> Stats:
+    """The figures of now, with what workers told of the dearest globals, and what was carried to tasks."""
     wait_for_turn(supervisor)
     tally = supervisor.tally
     busy, resets = tally.times(supervisor.crew.times())
-    return Stats(tally.done, tally.lost, dict(tally.retired), max(busy - resets, 0.0), resets, tuple(dearest))
+    return Stats(
+        tally.done, tally.lost, dict(tally.retired), max(busy - resets, 0.0), resets, tuple(dearest), dict(carried)
+    )
 
 
 def wait_for_turn(supervisor: Supervisor) -> None:

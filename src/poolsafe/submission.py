@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from .engine.messages import dumps
 from .engine.state import Job
 from .failures import MADE, pickling_failure
 from .iterators import IMapIterator
-from .queues import travel
+from .queues import carry, travel
 
 #: Numbers jobs over all pools of the process, from 1 (0 means "none" in a worker's page).
 _numbers = itertools.count(1)
@@ -70,6 +71,15 @@ class Submitter:
         self._lock = threading.RLock()  # a signal handler may submit while its own thread is numbering
         self._numbered = 0
         self._streams = itertools.count(1)
+        #: What was carried to tasks, and how often, by type.
+        self.carried: Counter[str] = Counter()
+
+    def _packed(self) -> list[Any]:
+        """What the thread has pickled must live for as long as its task."""
+        held = travel.packed()
+        if held:
+            self.carried.update(carry.names(held))
+        return held
 
     def _number(self, count: int) -> tuple[int, int]:
         """Numbers tasks, in the order of submission; returns the first one's."""
@@ -87,14 +97,14 @@ class Submitter:
 
     def call(self, func: Callable[..., Any], args: Any, kwds: Any, sink: Callable[[int, int, Any], None]) -> list[Any]:
         """Submits one call; returns what must live for as long as its result may be asked for."""
-        travel.pack()
+        carry.pack()
         try:
             payload = messages.call_payload(func, args, kwds, self._number(1))
         except Exception as error:
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
             return []
         finally:
-            held = travel.packed()
+            held = self._packed()
         self._intake.submit(Job(next(_numbers), payload, 1, sink, held))
         return held
 
@@ -117,13 +127,13 @@ class Submitter:
             sink: Where their results go.
             number: The number of the first item of all.
         """
-        travel.pack()
+        carry.pack()
         try:
             blob = dumps(func)
         except Exception as error:
             return partial(self._all_fail, pickling_failure(error), sink)
         finally:
-            held = travel.packed()  # what the function carries goes with every chunk
+            held = self._packed()  # what the function carries goes with every chunk
         shared = messages.by_reference(func)
 
         def numbered(base: int) -> tuple[int, int]:
@@ -131,7 +141,7 @@ class Submitter:
 
         def pickled(base: int, blobs: list[bytes]) -> Job:
             payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base))
-            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *travel.packed()])
+            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *self._packed()])
 
         def make(base: int, items: list[Any]) -> list[Job]:
             if messages.all_atomic(items):
@@ -145,7 +155,7 @@ class Submitter:
         self, pickled: Callable[[int, list[bytes]], Job], base: int, items: list[Any], sink: ChunkSink
     ) -> Iterator[Job]:
         good: list[bytes] = []
-        travel.pack()
+        carry.pack()
         for at, item in enumerate(items, base):
             try:
                 good.append(dumps(item))
@@ -153,7 +163,7 @@ class Submitter:
                 self._fail(Job(next(_numbers), b"", 1, partial(sink, at)), pickling_failure(error, at))
                 if good:
                     yield pickled(at - len(good), good)
-                    travel.pack()
+                    carry.pack()
                 good = []
         if good:
             yield pickled(base + len(items) - len(good), good)

@@ -208,3 +208,62 @@ def get_in_a_thread(q: Any) -> None:
 def open_descriptors(q: Any) -> int:
     q.put(q.qsize())
     return len(os.listdir("/proc/self/fd"))
+
+
+def put_into(holder: Any) -> None:
+    holder.inner["deep"][0][0].put(7)
+
+
+def text_of(thing: Any) -> str:
+    return repr(thing)
+
+
+def put_in_a_fork(q: Any, item: Any) -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            q.put(item)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+class Unloadable:
+    def __reduce__(self) -> Any:
+        return divmod, (1, 0)
+
+
+def die_with(lock: Any) -> None:
+    lock.acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_to(lock: Any, value: Any, times: int) -> None:
+    for _ in range(times):
+        with lock:
+            value.value += 1
+
+
+def nest(lock: Any, depth: int) -> int:
+    with lock:
+        return 1 + nest(lock, depth - 1) if depth > 1 else 1
+
+
+def change_array(array: Any) -> list[int]:
+    array[1] = 10
+    array[2:3] = [20]
+    assert len(array) == 5
+    assert list(array) == array[:]
+    with array.get_lock():
+        return list(array)
+
+
+def change_text(text: Any) -> tuple[bytes, bytes]:
+    text[0] = b"j"
+    text.raw = text.raw
+    text.value = text.value
+    return text.value, text.raw
+
+
+def put_unloadable(q: Any) -> None:
+    q.put(Unloadable())

@@ -112,8 +112,8 @@ def figures_of(pool: IsolatedPool) -> Callable[[], tuple[Any, Stats]]:
     """Return what gives the leaks and the figures of a pool, without keeping the pool alive."""
     from poolsafe.stats import gather
 
-    leaks, supervisor, listener = pool.leaks, pool._own(), pool._listener
-    return lambda: (leaks, gather(supervisor, listener.dearest))
+    leaks, supervisor, listener, carried = pool.leaks, pool._own(), pool._listener, pool._submitter.carried
+    return lambda: (leaks, gather(supervisor, listener.dearest, carried))
 
 
 def _write(path: str, figures: Callable[[], tuple[Any, Stats]]) -> None:
@@ -131,6 +131,7 @@ def _write(path: str, figures: Callable[[], tuple[Any, Stats]]) -> None:
                 "seconds_in_tasks": stats.seconds_in_tasks,
                 "seconds_in_resets": stats.seconds_in_resets,
                 "dearest": [list(pair) for pair in stats.dearest],
+                "carried": dict(stats.carried),
             },
         },
     )

@@ -88,8 +88,16 @@ class _Pickler(pickle.Pickler):
     dispatch_table: dict[Any, Any] = {}  # noqa: RUF012 - that is how the C pickler wants it
 
 
-#: Copies of the two tables that are merged in the pickler's.
+#: Copies of the two tables that are merged in the pickler's; and what goes before both.
 _merged: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
+_ours: dict[Any, Any] = {}
+
+
+def add_reducers(reducers: dict[type, Callable[[Any], Any]]) -> None:
+    """From now on, objects of exactly these types are pickled so, by `dumps` alone."""
+    global _merged
+    _ours.update(reducers)
+    _merged = ({}, {})
 
 
 def dumps(obj: Any) -> bytes:
@@ -128,7 +136,7 @@ def _learn_reducers() -> None:
     extra: dict[Any, Any] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
     if _merged != (copyreg.dispatch_table, extra):  # somebody registered a reducer since the last call
         _merged = (copyreg.dispatch_table.copy(), extra.copy())
-        _Pickler.dispatch_table = {**copyreg.dispatch_table, **extra}
+        _Pickler.dispatch_table = {**copyreg.dispatch_table, **extra, **_ours}
 
 
 loads: Callable[[bytes | bytearray | memoryview], Any] = pickle.loads

@@ -13,9 +13,12 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import wire
+from .actor import Actor
+from .carried import Carried
+from .sender import Sender
 from .store import Store
 from .wire import GONE, ITEMS, LENGTH, NOT_NOW, OK, REPLY, REQUEST, SIZES, TOO_OFTEN
 
@@ -33,8 +36,10 @@ class Hub(Protocol):
     address: wire.Address
     scratch: memoryview  # what is read is put there first
 
-    def store(self, ident: int) -> Store | None:
-        """The queue of this number, if it is held by anybody."""
+    lock: Any
+
+    def store(self, ident: int) -> Any:
+        """The queue of this number, if it is held by anybody; or what is carried by it."""
 
     def buffer(self, length: int) -> bytearray:
         """Memory for a large item."""
@@ -76,7 +81,7 @@ class _Waiting:
             raise
 
 
-class Client:
+class Client(Sender):
     """See the module.
 
     Args:
@@ -85,37 +90,22 @@ class Client:
     """
 
     def __init__(self, hub: Hub, connected: socket.socket) -> None:
-        self.socket: socket.socket = connected
+        super().__init__(connected)
         self.since: float = monotonic()
         self.waiting: _Waiting | None = None
-        self.unsent: deque[memoryview] = deque()
-        self.broken: bool = False
         self._hub = hub
         self._nonce: bytes = os.urandom(wire.NONCE)
         self.known: bool = False  # whether it has proved who it is
         self._buffer = bytearray()
         self._large: tuple[int, int, bytearray, int] | None = None
         self._leased: dict[int, tuple[Store, deque[bytes]]] = {}
+        self._actor: Actor | None = None
         self._lent = (0, 0.0)  # how many items at once, and when
         self.send(self._nonce)
 
     # -- writing -------------------------------------------------------------------------------------------------
-    def send(self, *parts: bytes) -> None:
-        """Sends now what the socket takes, and the rest later. Never blocks."""
-        sent = 0
-        if self.broken:
-            return
-        if not self.unsent:
-            try:
-                sent = self.socket.sendmsg(parts)
-            except BlockingIOError:
-                pass
-            except OSError:
-                return  # it is gone, which its end of the connection will tell
-            if sent == sum(map(len, parts)):
-                return
-            self._hub.write_later(self)
-        self.unsent.extend(wire.rest(parts, sent))
+    def more_to_send(self) -> None:
+        self._hub.write_later(self)
 
     def give_up(self) -> None:
         """Nobody knows what was sent: the connection is to end, and what the client has not taken comes back."""
@@ -130,26 +120,6 @@ class Client:
         self.unsent.clear()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
-
-    def send_rest(self) -> bool:
-        """Goes on sending; whether all is sent."""
-        while self.unsent:
-            try:
-                sent = self.socket.send(self.unsent[0])
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.unsent.clear()
-                return True
-            if sent < len(self.unsent[0]):
-                self.unsent[0] = self.unsent[0][sent:]
-            else:
-                self.unsent.popleft()
-        return True
-
-    def reply(self, status: int, content: bytes = b"") -> None:
-        """Answers a request."""
-        self.send(REPLY.pack(status, len(content)), content)
 
     def lend(self, store: Store, ident: int, items: list[bytes]) -> None:
         """Gives items, which come back should the client die before it has taken them."""
@@ -205,7 +175,7 @@ class Client:
             operation, how, ident, length = REQUEST.unpack_from(came, at)
             begin = at + REQUEST.size
             if end - begin < length:
-                if length > _LARGE and operation in (wire.PUT, wire.PUT_WAIT):
+                if length > _LARGE and operation in (wire.PUT, wire.PUT_WAIT, wire.CALL):
                     self._begin_large(operation << 8 | how, ident, length, came[begin:])
                     return end
                 break
@@ -246,9 +216,11 @@ class Client:
         return True
 
     # -- what is asked for ---------------------------------------------------------------------------------------
-    def _do(self, operation: int, how: int, store: Store | None, ident: int, item: bytes) -> None:
+    def _do(self, operation: int, how: int, store: Any, ident: int, item: bytes) -> None:
         if operation == wire.CANCEL:
             self._cancel()
+        elif isinstance(store, Carried):
+            self._call(operation, store, item)
         elif operation == wire.SYNC:
             self.reply(OK)
         elif operation == wire.TAKEN:
@@ -269,6 +241,21 @@ class Client:
             self._wait(store, ident, store.join_later)
         else:
             raise Misbehaved
+
+    def _call(self, operation: int, carried: Carried, content: bytes) -> None:
+        if operation not in (wire.CALL, wire.TAKEN):
+            raise Misbehaved
+        if self._actor is None:
+            try:
+                self._actor = Actor(self._answer)
+            except RuntimeError:  # no thread can be had
+                raise Misbehaved from None
+        self._actor.ask(operation, carried, content)
+
+    def _answer(self, status: int, content: bytes) -> None:
+        with self._hub.lock:
+            if self.known:
+                self.reply(status, content)
 
     def _wait(self, store: Store, ident: int, begin: Callable[[_Waiting], None]) -> None:
         self.waiting = waiting = _Waiting(self, store, ident)
@@ -333,6 +320,8 @@ class Client:
         if waiting is not None:
             waiting.store.forget(waiting)
         self.known = False
+        if self._actor is not None:
+            self._actor.leave()
         self.unsent.clear()
         self.socket.close()
         for ident in [*self._leased]:

@@ -64,7 +64,7 @@ class SimpleQueue(Generic[T]):
     @classmethod
     def _made(cls, maxsize: int = 0) -> Any:
         check_maxsize(maxsize)
-        held = hub.create(maxsize)
+        held = hub.create(Store(maxsize))
         return cls(held, held.hub.address, held.ident, max(maxsize, 0))
 
     def __reduce__(self) -> Any:
@@ -173,7 +173,7 @@ class SimpleQueue(Generic[T]):
     def _get_here(held: hub.Held, block: bool, timeout: float | None) -> bytes | None:
         with held.hub.lock:
             held.store.note_consumer(held.hub)
-            data = held.store.take()
+            data: bytes | None = held.store.take()
         if data is not None or not block:
             return data
         return _sleep(held, timeout, held.store.take_later).item

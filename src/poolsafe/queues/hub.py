@@ -21,14 +21,13 @@ import threading
 from collections import deque
 from time import monotonic
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet, ref
 
 from ..engine.fds import socket_pair
 from ..engine.signals import deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
 from .forks import hold_during_forks
-from .store import Store
 
 #: Seconds in which a client must have proved who it is; and for those beyond so many that are at it at the same time.
 PATIENCE, STRANGERS, CROWD_PATIENCE = 5.0, 32, 1.0
@@ -46,13 +45,10 @@ class Held:
 
     __slots__ = ("__weakref__", "hub", "ident", "store")
 
-    def __init__(self, hub: Hub, ident: int, store: Store) -> None:
+    def __init__(self, hub: Hub, ident: int, store: Any) -> None:
         self.hub: Hub = hub
         self.ident: int = ident
-        self.store: Store = store
-
-    def __del__(self) -> None:
-        self.hub.drop(self.ident)
+        self.store: Any = store  # a Store, or a Carried
 
 
 class Hub:
@@ -62,9 +58,9 @@ class Hub:
         self.lock: Any = threading.RLock()
         self.pid: int = os.getpid()
         self.over: bool = False
-        self.held: WeakValueDictionary[int, Held] = WeakValueDictionary()
+        self._held: dict[int, ref[Held]] = {}
         self.scratch: memoryview = memoryview(bytearray(BULK))
-        self._stores: dict[int, Store] = {}
+        self._stores: dict[int, Any] = {}
         self._clients: dict[int, Client] = {}
         self._dropped: deque[int] = deque()
         self._late: deque[Client] = deque()
@@ -85,15 +81,16 @@ class Hub:
         self._thread: threading.Thread | None = None
 
     # -- any thread ----------------------------------------------------------------------------------------------
-    def create(self, maxsize: int) -> Held | None:
-        """Makes a queue; None when the hub is over."""
+    def create(self, store: Any) -> Held | None:
+        """Takes in a queue, or what is carried; None when the hub is over."""
         with self.lock:
             if self.over:
                 return None
             ident = next(_numbers)
-            held = Held(self, ident, Store(maxsize))
+            held = Held(self, ident, store)
             self._stores[ident] = held.store
-            self.held[ident] = held
+            # Not by __del__: while that runs, another thread could find what is held, and hold it again.
+            self._held[ident] = ref(held, lambda _: self.drop(ident))
             if self._thread is None:  # only now: without any queue it would end at once
                 self._begin()
             return held
@@ -112,9 +109,18 @@ class Hub:
             self._dropped.append(ident)
             self._ring()
 
-    def store(self, ident: int) -> Store | None:
+    def find(self, ident: int) -> Held | None:
+        """What holds the queue of this number, if anything does."""
+        found = self._held.get(ident)
+        return None if found is None else found()
+
+    def store(self, ident: int) -> Any:
         """The queue of this number, if it is held by anybody."""
         return self._stores.get(ident)
+
+    def serves(self) -> bool:
+        """Whether what is held here can be reached."""
+        return not self.over and self.pid == os.getpid()
 
     def write_later(self, client: Client) -> None:
         """Has the rest sent when the client can take it."""
@@ -160,7 +166,9 @@ class Hub:
     def _done(self) -> bool:
         with self.lock:
             while self._dropped:
-                store = self._stores.pop(self._dropped.popleft(), None)
+                ident = self._dropped.popleft()
+                self._held.pop(ident, None)
+                store = self._stores.pop(ident, None)
                 if store is not None:
                     store.close()
             while self._late:
@@ -271,8 +279,8 @@ _hubs: WeakSet[Hub] = WeakSet()
 _guard: Any = threading.RLock()
 
 
-def create(maxsize: int) -> Held:
-    """Makes a queue in this process."""
+def create(store: Any) -> Held:
+    """Has a queue of this process served, or what is carried."""
     global _hub
     with deferred_interrupt():
         while True:
@@ -284,7 +292,7 @@ def create(maxsize: int) -> Held:
                         _hubs.add(made)
                     else:
                         made._let_go()
-                held = _hub.create(maxsize)
+                held = _hub.create(store)
             if held is not None:
                 return held
 
@@ -298,7 +306,7 @@ def owned(address: wire.Address) -> bool:
 def find(address: wire.Address, ident: int) -> Held | None:
     """A queue that this process owns, if it does."""
     hub = _hub
-    return hub.held.get(ident) if hub is not None and owned(address) else None
+    return hub.find(ident) if hub is not None and owned(address) else None
 
 
 def _after_in_child() -> None:

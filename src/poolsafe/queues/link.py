@@ -160,6 +160,21 @@ class Link:
                 self.close()
             raise
 
+    def fetch(self, ident: int, request: Parts) -> tuple[int, bytes]:
+        """Asks for an item of what is carried; it is taken when this returns.
+
+        Raises:
+            QueueGone: The owner is gone.
+        """
+        try:
+            status, content = self.ask(wire.CALL, ident, request)
+            if status == wire.OK:
+                self.tell(wire.TAKEN, ident)
+        except BaseException:  # it goes back, with the connection
+            self.close()
+            raise
+        return status, content
+
     def settle(self) -> None:
         """What came ahead and was not taken goes back to the queue; the owner knows what was taken.
 

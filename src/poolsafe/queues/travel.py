@@ -21,6 +21,11 @@ def pack() -> None:
     _luggage.packing = []
 
 
+def packing() -> bool:
+    """Whether what this thread pickles is noted."""
+    return _luggage.packing is not None
+
+
 def packed() -> list[Any]:
     """What was noted since `pack`; nothing more is."""
     items, _luggage.packing = _luggage.packing, None

@@ -3,12 +3,12 @@
 Client to owner::
 
     nonce | proof                         once, see below
-    REQUEST header | item                 PUT and PUT_WAIT carry an item
+    REQUEST header | item                 PUT and PUT_WAIT carry an item, CALL what is to be called
 
 Owner to client::
 
     nonce, then proof                     once
-    REPLY header | items                  for every request but PUT, TAKEN, RETURN and CANCEL; ITEMS carries them
+    REPLY header | items                  for every request but PUT, TAKEN, RETURN and CANCEL
 
 Both sides know a secret that all processes of one program share (`multiprocessing.current_process().authkey`). Each
 proves that it knows it by a keyed BLAKE2b hash (RFC 7693) of both nonces and of the address, so that nobody can pass
@@ -41,6 +41,7 @@ SIZE = 6  # answered by two numbers: items that wait, and how many there may be
 TASK_DONE = 7
 JOIN = 8
 SYNC = 9  # answered when everything sent before on this connection is done
+CALL = 11  # do something with what is carried: pickled (method, arguments); for `get`, TAKEN follows
 CANCEL = 10  # the client waits no longer; answered instead of what it waited for, if that has not come
 
 #: status, length of what follows
@@ -50,6 +51,7 @@ ITEMS = 1  # each as LENGTH and bytes
 NOT_NOW = 2  # empty, full, or not done yet
 GONE = 3  # there is no such queue any more
 TOO_OFTEN = 4  # task_done was called more often than items were put
+RAISED = 5  # the pickled exception of a CALL
 
 LENGTH = struct.Struct("<Q")
 SIZES = struct.Struct("<QQ")
