@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import multiprocessing as mp
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -51,7 +53,12 @@ def test_the_page_shows_the_file(name: str) -> None:
     assert SHOWN[name][0] == body
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+METHODS = itertools.cycle(mp.get_all_start_methods())  # an example shows a use; others prove it under each method
+
+
+@pytest.mark.parametrize(
+    ("example", "start_method"), list(zip(EXAMPLES, METHODS, strict=False)), ids=lambda it: getattr(it, "stem", it)
+)
 def test_example_prints_what_the_page_says(example: Path, start_method: str, tmp_path: Path) -> None:
     done = run_script(example, start_method, tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,3 +1,5 @@
+"""Pass plain queues and shared values to tasks."""
+
 import queue
 from multiprocessing import Value
 

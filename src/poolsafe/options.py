@@ -19,7 +19,7 @@ from .watching import WAYS
 #: Seconds that workers keep quiet in a script without a main guard, should nobody end them.
 _SILENCE = 5.0
 #: The levels of isolation that this version has.
-LEVELS = ("globals", None)
+LEVELS = ("globals", "process", None)
 
 
 def worker_count(processes: int | None) -> int:
@@ -69,10 +69,10 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
         TargetError: Something in `reset` or `keep` is no target, or cannot be found or captured.
     """
     if isolation not in LEVELS:
-        later = isolation in ("fork", "process")
         raise ValueError(
-            f"isolation={isolation!r} is {'not available yet' if later else 'not a level of isolation'}; "
-            "use 'globals' (put globals back before every task) or None (put nothing back)"
+            f"isolation={isolation!r} is {'not available yet' if isolation == 'fork' else 'not a level of isolation'}; "
+            "use 'globals' (put globals back before every task), 'process' (a fresh process for each task) "
+            "or None (put nothing back)"
         )
     if on_leak not in WAYS:
         raise ValueError(f"on_leak={on_leak!r} is none of {', '.join(map(repr, WAYS))}")
@@ -84,9 +84,9 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
         )
     plan = Plan.make(reset, keep, has_initializer=has_initializer)
     watches = on_leak != "ignore" and not plan.empty
-    resets = isolation is not None and not plan.empty
+    resets = isolation == "globals" and not plan.empty
     return Guard(
-        plan if watches or resets else None,
+        plan if watches or resets or isolation == "process" else None,
         check_seed(seed),
         watches=watches,
         refuses=on_leak == "raise",

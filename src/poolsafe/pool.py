@@ -51,7 +51,8 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         initargs: Arguments for the initializer.
         maxtasksperchild: Number of tasks (items, not chunks) after which a worker is replaced.
         context: A multiprocessing context; the default one if omitted.
-        isolation: `"globals"`: what `reset` names is put back before every task. `None`: nothing is.
+        isolation: `"globals"`: what `reset` names is put back before every task. `"process"`: every task has a fresh
+            process, in which the initializer has run, and which is started ahead. `None`: nothing is put back.
         reset: What to put back: `"auto"` (all globals of the project's own modules), a module or its name,
             `"mod:NAME"`, `"mod:Class.attr"`, a mapping `{target: factory}`, a `Resetter`, or an iterable of these.
         keep: Targets that are exempted.
@@ -111,7 +112,9 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
             pidfd=self._processes <= PIDFD_WORKERS,
         )
         self._callbacks = Callbacks()
-        supervisor = Supervisor(recipe, self._processes, self._maxtasksperchild, self._callbacks)
+        fresh = isolation == "process"
+        budget = 1 if fresh else self._maxtasksperchild
+        supervisor = Supervisor(recipe, self._processes, budget, self._callbacks, spares=fresh)
         self.leaks: Leaks = Leaks()
         supervisor.listener = self._listener = Listener(self.leaks, warns=on_leak == "warn")
         try:

@@ -69,9 +69,7 @@ def made(
     return options.guard(isolation, reset, (), seed, on_leak, has_initializer=False)
 
 
-@pytest.mark.parametrize(
-    ("level", "words"), [("fork", "not available yet"), ("process", "not available yet"), ("x", "not a level")]
-)
+@pytest.mark.parametrize(("level", "words"), [("fork", "not available yet"), ("x", "not a level")])
 def test_a_level_that_is_not_there(level: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         made(level)

@@ -31,7 +31,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from .ledger import RETURNED, Ledger
+from .ledger import RETURNED
+from .recovery import Recovery
 from .state import (
     BROKEN,
     CLOSING,
@@ -53,6 +54,7 @@ from .state import (
     Finished,
     Job,
     Lane,
+    Lost,
     Part,
     Pause,
     Recall,
@@ -62,19 +64,22 @@ from .state import (
 )  # fmt: skip
 
 
-class Engine(Ledger):
+class Engine(Recovery):
     """Decides for one pool.
 
     Args:
         processes: Workers to keep.
         depth: Messages a worker may have at once, the one it works at included.
         budget: Items after which a worker is replaced, or None.
+        spares: Whether a worker that works at its last item is replaced already: one is ready when it is done. Then no
+            more than `processes` are given anything at a time.
     """
 
     state: str
 
-    def __init__(self, processes: int, depth: int = 16, budget: int | None = None) -> None:
+    def __init__(self, processes: int, depth: int = 16, budget: int | None = None, *, spares: bool = False) -> None:
         super().__init__()
+        self.spares = spares
         self.processes = processes
         self.depth = depth
         self.budget = budget
@@ -98,7 +103,9 @@ class Engine(Ledger):
         part = Part(job, 0, job.count)
         kind, data = self.orphans.pop(job.ident, (None, None))
         lane = self.lanes.get(lane_id)
-        if kind is not None and kind != RETURNED:
+        if isinstance(data, Lost):
+            self._lose(part, data)
+        elif kind is not None and kind != RETURNED:
             self._settle(part, kind, data)
         elif lane is None or kind == RETURNED:
             self.pending.appendleft(part)  # the worker is gone, and never read it
@@ -127,7 +134,7 @@ class Engine(Ledger):
         lane.parts.pop(part.job.ident, None)
         if lane.budget is not None:
             lane.budget += stop - start
-        self._requeue(part.job, start, stop, part.attempts)
+        self._requeue(part, start, stop, part.attempts)
 
     def recalled(self, lane_id: int, job_id: int) -> None:
         """A message was taken back that the worker had not read."""
@@ -140,7 +147,7 @@ class Engine(Ledger):
         if lane.budget is not None:
             lane.budget += part.stop - part.start
         lane.doubted = next(self._doubts)  # it may be stopped: until it answers, others go first
-        self._requeue(part.job, part.start, part.stop, part.attempts)
+        self._requeue(part, part.start, part.stop, part.attempts)
 
     def adopt(self) -> int:
         """A new lane, for a worker that is being started."""
@@ -184,7 +191,7 @@ class Engine(Ledger):
         if failures >= MAX_ATTEMPTS:
             self._settle(part, UNCLEAN, data)
             failures = 0
-        self._requeue(part.job, part.next, part.stop, failures)
+        self._requeue(part, part.next, part.stop, failures)
 
     def lost(self, lane_id: int, death: Death) -> None:
         """The worker is dead, expected or not. Everything it answered has been given to `outcome` before."""
@@ -206,25 +213,6 @@ class Engine(Ledger):
         killed = death.exitcode is not None and death.exitcode < 0
         if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
             self.broken((("died", {"exitcode": death.exitcode}), death.pid))
-
-    def _recover(self, part: Part, death: Death) -> None:
-        job = part.job
-        if job.ident not in self.jobs:
-            return
-        at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
-        if job.ident in death.unread or not at_hand:
-            # Unread, or received but not begun, or between two items of a chunk.
-            if part.next == part.start:
-                part.attempts += 1
-            if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
-                self._requeue(job, part.next, part.stop, part.attempts)
-                return
-            self._settle(part, LOST, death.loss(False, part))
-        else:
-            while part.next < death.index:  # cannot happen while workers answer in order; never leave one waiting
-                self._settle(part, LOST, death.loss(True, part))
-            self._settle(part, LOST, death.loss(death.phase > 1, part))
-        self._requeue(job, part.next, part.stop)
 
     def close(self) -> None:
         """No more jobs are to come; finish what there is."""
@@ -293,7 +281,9 @@ class Engine(Ledger):
 
     def _staff(self) -> None:
         if not self._paused:
-            staying = sum(not lane.retired for lane in self.lanes.values())  # others may take their time to exit
+            lanes = self.lanes.values()
+            leaving = sum(lane.retired or (self.spares and lane.state == STOPPING) for lane in lanes)
+            staying = len(lanes) - leaving  # those that leave may take their time to exit
             for _ in range(min(self.processes - staying, 2 * self.processes - len(self.lanes))):
                 self.commands.append(Start(self.adopt()))
 
@@ -310,6 +300,8 @@ class Engine(Ledger):
         """Sends pending parts ahead, breadth first, so that no worker is given a second one while another has none."""
         lanes = [lane for lane in self.lanes.values() if lane.state == READY and not lane.full]
         lanes.sort(key=lambda lane: lane.doubted)
+        if self.spares:
+            del lanes[max(self.processes - sum(bool(lane.parts) for lane in self.lanes.values()), 0) :]
         for level in range(self.depth):
             for lane in lanes:
                 if not self.pending:

@@ -67,9 +67,9 @@ class Ledger:
             del self.orphans[next(iter(self.orphans))]
         self.orphans[job_id] = (kind, data)
 
-    def _requeue(self, job: Job, start: int, stop: int, attempts: int = 0) -> None:
-        if start < stop and job.ident in self.jobs:
-            self.pending.appendleft(Part(job, start, stop, attempts))
+    def _requeue(self, part: Part, start: int, stop: int, attempts: int = 0) -> None:
+        if start < stop and part.job.ident in self.jobs:
+            self.pending.appendleft(Part(part.job, start, stop, attempts, part.past))
 
     def ending(self, may_have_run: bool = False) -> tuple[int, Any]:
         """Kind and data by which the pool's end settles an item."""

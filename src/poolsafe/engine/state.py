@@ -22,6 +22,16 @@ SPARE_START_DEATHS = 4
 MAX_BARREN = 10
 
 
+class Terms(NamedTuple):
+    """What the items of a job may take."""
+
+    limit: float | None = None  #: Seconds of running time of each.
+    retries: int = 0  #: How often one that is lost with its worker is tried again.
+
+
+NO_TERMS = Terms()
+
+
 class Job:
     """What was submitted in one message: `count` items in one payload.
 
@@ -31,12 +41,19 @@ class Job:
         count: Number of items.
         sink: Called by whoever carries out `Settle`, with item index, kind and data.
         held: What must live for as long as the job does.
+        terms: What its items may take.
     """
 
-    __slots__ = ("count", "held", "ident", "payload", "remaining", "sink")
+    __slots__ = ("count", "held", "ident", "payload", "remaining", "sink", "terms")
 
     def __init__(
-        self, ident: int, payload: bytes, count: int, sink: Callable[[int, int, Any], None], held: Any = None
+        self,
+        ident: int,
+        payload: bytes,
+        count: int,
+        sink: Callable[[int, int, Any], None],
+        held: Any = None,
+        terms: Terms = NO_TERMS,
     ) -> None:
         self.ident: int = ident
         self.payload: bytes = payload
@@ -44,19 +61,21 @@ class Job:
         self.remaining: int = count
         self.sink: Callable[[int, int, Any], None] = sink
         self.held: Any = held
+        self.terms: Terms = terms
 
 
 class Part:
-    """Items `start`..`stop` of a job; those before `next` are settled."""
+    """Items `start`..`stop` of a job; those before `next` are settled. One with a `past` has a single item."""
 
-    __slots__ = ("attempts", "job", "next", "start", "stop")
+    __slots__ = ("attempts", "job", "next", "past", "start", "stop")
 
-    def __init__(self, job: Job, start: int, stop: int, attempts: int = 0) -> None:
+    def __init__(self, job: Job, start: int, stop: int, attempts: int = 0, past: tuple[Lost, ...] = ()) -> None:
         self.job: Job = job
         self.start: int = start
         self.next: int = start
         self.stop: int = stop
         self.attempts: int = attempts
+        self.past: tuple[Lost, ...] = past  # how its item was lost before, when it was tried again
 
 
 class Lane:
@@ -82,6 +101,9 @@ class Lost(NamedTuple):
     may_have_run: bool
     item: int | None
     cut_off: bool = False
+    limit: float | None = None  # seconds that the item was allowed, when the worker was ended for it
+    stack: str = ""  # where it was then
+    past: tuple[Lost, ...] = ()  # how it was lost before
 
 
 class Death(NamedTuple):
@@ -94,6 +116,7 @@ class Death(NamedTuple):
         phase: 0 nothing, 1 received, 2 running (`engine.page`).
         unread: Ids of the jobs in messages that it never read.
         cut_off: Whether its channel ended before it did.
+        limit, stack: When it was ended because the item took too long: what was allowed, and where it was.
     """
 
     pid: int | None
@@ -103,11 +126,13 @@ class Death(NamedTuple):
     phase: int
     unread: frozenset[int]
     cut_off: bool = False
+    limit: float | None = None
+    stack: str = ""
 
     def loss(self, may_have_run: bool, part: Part | None = None) -> Lost:
         """What an item is settled with that this death took."""
         item = None if part is None else part.next
-        return Lost(self.pid, self.exitcode, may_have_run, item, self.cut_off)
+        return Lost(self.pid, self.exitcode, may_have_run, item, self.cut_off, self.limit, self.stack)
 
 
 class Start(NamedTuple):

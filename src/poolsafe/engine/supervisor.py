@@ -90,10 +90,13 @@ class Supervisor:
         processes: How many.
         budget: Items after which a worker is replaced, or None.
         callbacks: Looked after now and then.
+        spares: Whether replacements are started ahead.
     """
 
-    def __init__(self, recipe: Recipe, processes: int, budget: int | None, callbacks: CallbackRunner) -> None:
-        self.engine: Engine = Engine(processes, recipe.depth, budget)
+    def __init__(
+        self, recipe: Recipe, processes: int, budget: int | None, callbacks: CallbackRunner, *, spares: bool = False
+    ) -> None:
+        self.engine: Engine = Engine(processes, recipe.depth, budget, spares=spares)
         self.finished: Latch = Latch()
         #: Called with what workers tell of leaks and of costs: kind of frame, and its content.
         self.listener: Callable[[int, Any], None] = lambda kind, told: None

@@ -48,7 +48,7 @@ class Guard:
         seed: The pool's seed, or None.
         watches: Whether to tell what each task changed.
         refuses: Whether a task that changed anything is to fail.
-        resets: Whether to put anything back; else a plan is for watching only.
+        resets: Whether to put anything back between tasks; else a plan is for watching, and for the baseline.
 
     Attributes:
         watches, refuses: As above.
@@ -100,7 +100,7 @@ class Guard:
         self._threads = _threads()
         self._children = frozenset(_children())
         plan = self._plan
-        if plan is None:
+        if plan is None or not (self._resets or self.watches):
             return
         if self._resets:
             self._pristine = contextvars.copy_context()

@@ -7,7 +7,7 @@ that is killed while it waits takes nothing: an item that nobody has got goes ba
 The pipes of `multiprocessing`'s queues are read and written here as its own methods do (CPython, Lib/multiprocessing/
 queues.py), but without unpickling: an item's bytes are passed on as they are.
 
-Used by: carry (`hold`), actor (`Carried`). What may go wrong: whatever the object's own methods raise; that is the
+Used by: carry, actor. What may go wrong: whatever the object's own methods raise; that is the
 client's.
 """
 
@@ -18,10 +18,8 @@ import queue
 import select
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
-from weakref import WeakValueDictionary
 
 from ..engine.messages import dumps, loads
-from . import hub
 
 #: A write of no more bytes never blocks on a pipe that is ready for writing (pipe(7)); less what is written before.
 _WHOLE = getattr(select, "PIPE_BUF", 512) - 8
@@ -288,19 +286,3 @@ def _writable(connection: Any, seconds: float) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLOUT)
     return bool(poll.poll(seconds * 1000))
-
-
-#: By the identity of the original, which lives as long as what is held.
-_known: WeakValueDictionary[int, hub.Held] = WeakValueDictionary()
-
-
-def hold(original: Any, server: type[Carried]) -> hub.Held:
-    """Has an object of this process served, for as long as what is returned is held.
-
-    Raises:
-        OSError, RuntimeError: No descriptors or threads are left.
-    """
-    held = _known.get(id(original))
-    if held is None or not held.hub.serves():
-        held = _known[id(original)] = hub.create(server(original))
-    return held

@@ -17,9 +17,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..engine import messages
-from . import carried, guest, primitives, travel
+from . import carried, guest, hub, primitives, travel
 
 #: By module: what is carried of it, by what its originals are served, and what stands in for them.
 _KINDS: dict[str, dict[str, tuple[type[carried.Carried], type[guest.Guest]]]] = {
@@ -73,6 +74,24 @@ def _learn(module: str) -> None:
     _unseen.discard(module)
 
 
+#: By the identity of the original, which lives as long as what is held.
+_known: WeakValueDictionary[int, hub.Held] = WeakValueDictionary()
+
+
+def _hold(original: Any, server: type[carried.Carried]) -> hub.Held:
+    """Has an object of this process served, for as long as what is returned is held.
+
+    Two threads that submit it for the first time at once may have it served twice, which does no harm.
+
+    Raises:
+        OSError, RuntimeError: No descriptors or threads are left.
+    """
+    held = _known.get(id(original))
+    if held is None or not held.hub.serves():
+        held = _known[id(original)] = hub.create(server(original))
+    return held
+
+
 class _Reducer:
     """How one kind is pickled."""
 
@@ -83,7 +102,7 @@ class _Reducer:
     def __call__(self, original: Any) -> Any:
         if not travel.packing():
             return original.__reduce_ex__(messages.PROTOCOL)  # which says that it cannot be
-        held = carried.hold(original, self._server)
+        held = _hold(original, self._server)
         travel.note(held)
         return guest.arrive, (self._stand_in, held.hub.address, held.ident, self._stand_in.needs(original))
 

@@ -1,0 +1,51 @@
+"""What a death means for the tasks that the worker had: which goes on elsewhere, and which is lost.
+
+The part of the engine that knows deaths, but no lanes. Used by: core, which is built on it. What may go wrong: nothing;
+a mistake here would be a task run twice, or never, which is what the model tests look for.
+"""
+
+from __future__ import annotations
+
+from .ledger import Ledger
+from .state import LOST, MAX_ATTEMPTS, Death, Lost, Part
+
+
+class Recovery(Ledger):
+    """See the module.
+
+    Attributes:
+        retried: How many items were tried again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.retried: int = 0
+
+    def _lose(self, part: Part, loss: Lost) -> None:
+        """The next item was lost with its worker: it is tried again, alone, as often as may be."""
+        job = part.job
+        if len(part.past) >= job.terms.retries:
+            self._settle(part, LOST, loss._replace(past=part.past))
+            return
+        self.retried += 1
+        self.pending.appendleft(Part(job, part.next, part.next + 1, past=(*part.past, loss)))
+        part.next += 1
+
+    def _recover(self, part: Part, death: Death) -> None:
+        job = part.job
+        if job.ident not in self.jobs:
+            return
+        at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
+        if job.ident in death.unread or not at_hand:
+            # Unread, or received but not begun, or between two items of a chunk.
+            if part.next == part.start:
+                part.attempts += 1
+            if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
+                self._requeue(part, part.next, part.stop, part.attempts)
+                return
+            self._settle(part, LOST, death.loss(False, part))
+        else:
+            while part.next < death.index:  # cannot happen while workers answer in order; never leave one waiting
+                self._settle(part, LOST, death.loss(True, part))
+            self._lose(part, death.loss(death.phase > 1, part))
+        self._requeue(part, part.next, part.stop)

@@ -1,0 +1,175 @@
+"""`isolation="process"`: every task has a fresh process in which nothing but the initializer has run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolsafe import IsolatedPool, TaskExited, WorkerLost
+from tests.queues import deeds as queue_deeds
+from tests.support import fresh, tasks
+from tests.support.gates import Tally, wait_for
+from tests.survival.conftest import RESET, _no_main_for_workers
+from tests.survival.support import chores, deeds
+from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, survive, thrive
+
+__all__ = ["_no_main_for_workers"]
+
+LIMIT = 20
+MakePool = Callable[..., IsolatedPool]
+
+
+@pytest.fixture
+def make_pool(ctx: BaseContext) -> Iterator[MakePool]:
+    made: list[IsolatedPool] = []
+
+    def make(processes: int = 2, **options: Any) -> IsolatedPool:
+        made.append(IsolatedPool(processes, context=ctx, isolation="process", **{"reset": RESET, **options}))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        pool.terminate()
+        pool.join()
+    made.clear()
+
+
+@pytest.fixture
+def pool(make_pool: MakePool) -> IsolatedPool:
+    return make_pool()
+
+
+def assert_full_strength(pool: IsolatedPool, folder: Path) -> None:
+    """Two tasks run at the same time, and two more processes are ready for others."""
+    arrivals = fresh_tally(folder)
+    results = [pool.apply_async(chores.meet, (arrivals, 2)) for _ in range(2)]
+    gone = {result.get(LIMIT) for result in results}
+    assert len(gone) == 2
+    wait_for(lambda: len(living(pool)) == 2 and not living(pool) & gone, LIMIT, "two live processes")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_task_has_a_process_of_its_own(pool: IsolatedPool, way: str) -> None:
+    harvest = WAYS[way](pool, list(range(12)), fresh.numbered_pid)
+    assert sorted(harvest.values) == list(range(12))
+    assert len(set(harvest.values.values())) == 12
+    assert os.getpid() not in harvest.values.values()
+
+
+def test_nothing_is_left_of_another_task(pool: IsolatedPool) -> None:
+    assert pool.map(tasks.grow, range(8), 4) == [["haha", i] for i in range(8)]
+    before = pool.apply(fresh.state_of_the_process)
+    assert pool.apply(fresh.change_the_process) != os.getpid()
+    for _ in range(4):
+        assert pool.apply(fresh.state_of_the_process) == before
+
+
+def test_what_the_parent_changes_later_is_not_seen(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some workers were started before, some will be after: they must not differ."""
+    pool = make_pool(1)
+    monkeypatch.setattr(tasks, "haha", ["later"])
+    assert [pool.apply(tasks.grow, (i,)) for i in range(4)] == [["haha", i] for i in range(4)]
+
+
+def test_the_initializer_runs_in_each(make_pool: MakePool) -> None:
+    pool = make_pool(2, initializer=tasks.remember_initializer, initargs=("model",))
+    assert pool.map(tasks.initializer_args, range(5)) == [("model",)] * 5
+
+
+def test_hooks_and_seeds(make_pool: MakePool, tmp_path: Path) -> None:
+    before, after = Tally(tmp_path / "before"), Tally(tmp_path / "after")
+    pool = make_pool(2, seed=3, before_task=fresh.Note(before), after_task=fresh.Note(after))
+    drawn = pool.map(fresh.draw, range(6), 2)
+    assert len(set(drawn)) == 6
+    assert (len(before.entries()), len(after.entries())) == (6, 6)
+    assert make_pool(1, seed=3).map(fresh.draw, range(6), 3) == drawn
+    assert not set(make_pool(1).map(fresh.draw, range(6))) & {*drawn, random.random()}
+
+
+def test_no_more_than_so_many_at_a_time(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(2)
+    running = Tally(tmp_path / "running")
+    pool.starmap(fresh.begin_and_end, [(running, i) for i in range(12)], 1)
+    assert fresh.running_together(running.entries()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind"), [(tasks.kill_self, WorkerLost), (tasks.exit_hard, WorkerLost), (tasks.exit_softly, TaskExited)]
+)
+def test_a_task_that_ends_its_process(
+    pool: IsolatedPool, tmp_path: Path, deed: Callable[[], Any], kind: type[Exception]
+) -> None:
+    def expect(error: BaseException) -> None:
+        assert type(error) is kind
+
+    for way in WAYS if pool._ctx.get_start_method() == "fork" else FEW_WAYS:
+        survive(pool, way, tmp_path, deed, expect)
+    assert_full_strength(pool, tmp_path)
+
+
+def test_many_that_die(pool: IsolatedPool) -> None:
+    results = [
+        pool.apply_async(tasks.kill_self) if i % 5 == 1 else pool.apply_async(tasks.square, (i,)) for i in range(50)
+    ]
+    for i, result in enumerate(results):
+        if i % 5 == 1:
+            with pytest.raises(WorkerLost):
+                result.get(LIMIT)
+        else:
+            assert result.get(LIMIT) == i * i
+
+
+def test_a_thread_that_is_left_delays_nobody(pool: IsolatedPool, tmp_path: Path) -> None:
+    thrive(pool, tmp_path, deeds.leave_a_thread, lambda value: value == "done")
+    assert_full_strength(pool, tmp_path)
+
+
+def test_workers_that_are_killed_while_they_wait(pool: IsolatedPool, tmp_path: Path) -> None:
+    for worker in pool._pool:
+        os.kill(worker.pid, signal.SIGKILL)
+    assert pool.map(tasks.square, range(6)) == [i * i for i in range(6)]
+    assert_full_strength(pool, tmp_path)
+
+
+def test_large_payloads_queues_and_errors(pool: IsolatedPool) -> None:
+    assert pool.map(tasks.identity, [bytes(2_000_000)] * 3) == [bytes(2_000_000)] * 3
+    q = pool.Queue()
+    assert pool.starmap(queue_deeds.put_all, [(q, [i]) for i in range(6)]) == [1] * 6
+    assert sorted(q.get_nowait() for _ in range(6)) == list(range(6))
+    with pytest.raises(TypeError):
+        pool.apply(tasks.square, ("x", "y"))
+
+
+def test_it_closes_and_leaves_nothing(make_pool: MakePool) -> None:
+    pool = make_pool(2)
+    result = pool.map_async(tasks.square, range(9))
+    pool.close()
+    pool.join()
+    assert result.get(LIMIT) == [i * i for i in range(9)]
+    assert pool._pool == []
+    assert pool.stats().tasks == 9
+
+
+def test_leaks_are_told(make_pool: MakePool) -> None:
+    pool = make_pool(1, on_leak="watch", reset="tests.support.tasks:haha")
+    pool.apply(tasks.grow, (1,))
+    wait_for(lambda: len(pool.leaks) == 1, LIMIT, "the leak")
+    assert pool.leaks[0].path == "tests.support.tasks.haha[1]"
+
+
+def test_the_submitting_threads_do_not_matter(pool: IsolatedPool) -> None:
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.extend(pool.map(tasks.pid, range(5)))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 15
