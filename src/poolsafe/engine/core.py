@@ -173,9 +173,10 @@ class Engine(Recovery):
         self._paused = False
 
     def _pause(self) -> None:
+        """Starts no worker for a while."""
         if not self._paused:
             self._paused = True
-            self.commands.append(Pause(max(self._failures, 1)))
+            self.commands.append(Pause(self._failures))
 
     def retired(self, lane_id: int, job_id: int, data: Any) -> None:
         """The worker begins no item any more. With `data` the item at hand may be at fault, without an earlier one."""
@@ -201,6 +202,7 @@ class Engine(Recovery):
         elif lane.state == READY:
             self._barren += 1
             if self._barren >= MAX_BARREN:
+                self._failures = max(self._failures, 1)
                 self._pause()
         for part in reversed(lane.parts.values()):  # each goes to the front, so the oldest ends up first
             self._recover(part, death)
@@ -327,6 +329,8 @@ class Engine(Recovery):
         lane.budget -= items
         if lane.budget <= 0 and lane.state == READY:
             self._stop(lane)
+            if self.spares and not self.pending:  # the task may be done sooner than its worker is replaced
+                self._pause()
 
     def _steal(self, least: int) -> None:
         """A task must not wait behind a running one while another worker has nothing to do."""

@@ -172,7 +172,7 @@ class Settle(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Command: call `resume` after a while; workers cannot be started, or die as soon as they are."""
+    """Command: call `resume` after a while: workers cannot be started, or die as soon as they are; or have time."""
 
     failures: int
 

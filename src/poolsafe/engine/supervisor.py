@@ -60,6 +60,8 @@ THREAD_NAME = "poolsafe-supervisor"
 END_PATIENCE = 15.0
 #: Seconds for which one callback may hold up others; and for which anything is done about it after `terminate`.
 CALLBACK_PATIENCE, CALLBACK_GRACE = 1.0, 5.0
+#: Seconds that a single task has for being done before the worker is replaced that it used up.
+SPARE_DELAY = 0.002
 #: Seconds between two looks at what no event announces: stopped workers, full channels, stuck callbacks.
 TICK = 0.2
 
@@ -257,7 +259,8 @@ class Supervisor:
         self.crew.workers[command.lane].channel.try_stop()
 
     def _pause(self, command: Pause) -> None:
-        self.timers.after(0.05 * 2 ** min(command.failures, 4), self.engine.resume)
+        delay = 0.05 * 2 ** min(command.failures, 4) if command.failures else SPARE_DELAY
+        self.timers.after(delay, self.engine.resume)
 
     def _abandon(self, _: Abandon) -> None:
         self.crew.signal_all(signal.SIGTERM)

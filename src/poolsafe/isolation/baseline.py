@@ -61,6 +61,8 @@ class Baseline:
 
     def _unload_newcomers(self) -> list[Any]:
         """Have modules of the project that the parent has imported since imported anew, as in the first workers."""
+        if sys.modules.keys() <= self._modules:  # to look at the modules would copy a page of memory for each
+            return []
         loaded = loaded_modules()
         names = [name for name in loaded if name not in self._modules and is_project_module(loaded[name])]
         return [sys.modules.pop(name, None) for name in names]
