@@ -427,7 +427,14 @@ def test_where_signals_cannot_be_waited_for(code: str, monkeypatch: pytest.Monke
 
 def test_pools_are_added_up(tmp_path: Path) -> None:
     leak = {"function": "f", "index": 0, "arguments": "1", "path": "app.x", "before": "1", "after": "2"}
-    stats = {"tasks": 2, "lost": 1, "retired": {"thread": 1}, "seconds_in_tasks": 1.5, "seconds_in_resets": 0.5}
+    stats = {
+        "tasks": 2,
+        "lost": 1,
+        "retried": 1,
+        "retired": {"thread": 1},
+        "seconds_in_tasks": 1.5,
+        "seconds_in_resets": 0.5,
+    }
     for number, dearest in enumerate([[["a", 0.25]], [["b", 1.0], ["a", 0.5]]]):
         advice = ["app.x grew in 1 task.", f"app.y grew in {number} tasks."]
         told = {"leaks": [leak], "dropped": number, "advice": advice, "stats": {**stats, "dearest": dearest}}
@@ -441,6 +448,7 @@ def test_pools_are_added_up(tmp_path: Path) -> None:
         "stats": {
             "tasks": 4,
             "lost": 2,
+            "retried": 2,
             "retired": {"thread": 2},
             "seconds_in_tasks": 3.0,
             "seconds_in_resets": 1.0,

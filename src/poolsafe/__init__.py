@@ -99,6 +99,7 @@ __all__ = [
     "TargetError",
     "TaskExited",
     "TaskPicklingError",
+    "TaskTimeout",
     "TaskUnpicklingError",
     "WorkerLost",
     "WrongProcess",

@@ -167,6 +167,7 @@ class Seen:
         default_factory=lambda: {
             "tasks": 0,
             "lost": 0,
+            "retried": 0,
             "retired": {},
             "seconds_in_tasks": 0.0,
             "seconds_in_resets": 0.0,

@@ -30,7 +30,34 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 def lost_worker(lost: Lost, item: int | None) -> errors.PoolsafeError:
-    """The error of a task that was lost with its worker."""
+    """The error of a task that was lost with its worker, or took too long; it has those of earlier attempts."""
+    made = _lost(lost, item) if lost.limit is None else _overdue(lost, item)
+    if not lost.past:
+        return made
+    made.__dict__.update(
+        fact=f"{made.fact}; it was attempt {len(lost.past) + 1}, and `attempts` has the errors of those before",
+        attempts=tuple(lost_worker(one, item) for one in lost.past),
+    )
+    return type(made)(**made.__dict__)
+
+
+def _overdue(lost: Lost, item: int | None) -> errors.TaskTimeout:
+    stack = f"\nThe worker was here:\n{lost.stack.rstrip()}" if lost.stack else ""
+    began = "" if lost.may_have_run else " before its function was called"
+    return errors.TaskTimeout(
+        f"the task{where(item)} took longer than {lost.limit:g} s{began}, and its worker process {lost.pid} was ended",
+        cause="It waits for something that does not come, or has more to do than that." + stack,
+        remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
+        "timeout=, of the pool or of this call.",
+        limit=lost.limit or 0.0,
+        stack=lost.stack,
+        pid=lost.pid,
+        may_have_run=lost.may_have_run,
+        item=item,
+    )
+
+
+def _lost(lost: Lost, item: int | None) -> errors.WorkerLost:
     may_have_run = "may have run, wholly or in part" if lost.may_have_run else "did not run"
     by_signal = lost.exitcode is not None and lost.exitcode < 0
     return errors.WorkerLost(

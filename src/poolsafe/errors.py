@@ -8,6 +8,7 @@ Who raises what, and which builtin or stdlib type existing code catches it by::
     |- ResetError           RuntimeError              putting the declared globals back failed in several fresh workers
     |- InitializerError     RuntimeError              the initializer failed in whatever way; the pool is over
     |- WorkerLost           RuntimeError              the worker died with this task
+    |- TaskTimeout          TimeoutError              the task took longer than it may; its worker was ended
     |- TaskExited           RuntimeError              the task raised SystemExit or another exception outside Exception
     |- TaskPicklingError    pickle.PicklingError      function or arguments do not pickle (in the parent)
     |- TaskUnpicklingError  pickle.UnpicklingError    function or arguments do not unpickle (in the worker)
@@ -103,6 +104,22 @@ class WorkerLost(PoolsafeError, RuntimeError):
     may_have_run: bool = True
     #: Index of the item within its map, or None for a single task.
     item: int | None = None
+    #: The errors of the attempts before this one, when it was tried again.
+    attempts: tuple[PoolsafeError, ...] = ()
+
+
+class TaskTimeout(PoolsafeError, TimeoutError):
+    """The task took longer than it may, and its worker was ended."""
+
+    #: The seconds that it had.
+    limit: float = 0.0
+    #: Where the worker was: the text of its Python stack, as `faulthandler` writes it; empty when it could not tell.
+    stack: str = ""
+    pid: int | None = None
+    may_have_run: bool = True
+    item: int | None = None
+    #: The errors of the attempts before this one, when it was tried again.
+    attempts: tuple[PoolsafeError, ...] = ()
 
 
 class TaskExited(PoolsafeError, RuntimeError):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from math import isfinite
 from multiprocessing import process
 from typing import Any
 
+from .engine.state import Terms
 from .errors import TargetError
 from .isolation import Guard, Plan, check_seed
 from .watching import WAYS
@@ -92,6 +94,37 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
         refuses=on_leak == "raise",
         resets=resets,
     )
+
+
+def time_limit(timeout: Any) -> float | None:
+    """For how many seconds a task may run; infinity is a limit here that overrides the pool's.
+
+    Raises:
+        ValueError: Not a positive number.
+        TypeError: No number at all.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}; leave it out for no limit")
+    return float(timeout)
+
+
+def terms(timeout: Any, retries: Any) -> Terms:
+    """What tasks may take: how long, and how often a lost one is tried again.
+
+    Raises:
+        ValueError: No positive number; less than never.
+        TypeError: No number; no whole number.
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise TypeError(f"retries must be a whole number, not {type(retries).__name__}")
+    if retries < 0:
+        raise ValueError(f"retries must be 0 or more, not {retries}")
+    limit = time_limit(timeout)
+    return Terms(None if limit is None or not isfinite(limit) else limit, retries)
 
 
 def chunk_size(size: int | None, items: int, workers: int) -> int:

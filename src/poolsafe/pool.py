@@ -10,10 +10,9 @@ the pool is closed (ValueError), broken (`InitializerError`), or a forked child'
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import get_context, util
 from multiprocessing import pool as stdlib
@@ -22,15 +21,14 @@ from typing import Any, TypeVar
 
 from . import failures, options
 from .callbacks import Callbacks
-from .engine.messages import MAP, STARMAP
+from .calls import Calls
 from .engine.signals import deferred_interrupt
 from .engine.state import BROKEN
 from .engine.supervisor import END_PATIENCE, Supervisor
 from .engine.workers import PIDFD_WORKERS, Recipe, transport_for
-from .iterators import IMapIterator, IMapUnorderedIterator
 from .leaks import Leaks
 from .queues.maker import QueueMaker
-from .results import AsyncResult, MapResult, wrong_process
+from .results import wrong_process
 from .stats import Stats, gather, wait_for_turn
 from .submission import Submitter
 from .watching import Listener
@@ -42,7 +40,7 @@ T = TypeVar("T")
 _THREAD_PATIENCE = 0.5
 
 
-class IsolatedPool(QueueMaker, stdlib.Pool):
+class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
     """A pool of worker processes in which no task meets what another task left behind.
 
     Args:
@@ -60,6 +58,9 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         after_task: Called in the worker after every task, also when it raised.
         seed: From which every task's random numbers follow, with its number in the order of submission: `random`,
             NumPy's legacy generator, `poolsafe.rng()`. Without it, all workers are seeded by the operating system.
+        timeout: Seconds that each task may take, unless its call says otherwise. Then its worker is ended, and it fails
+            with `TaskTimeout`.
+        retries: How often a task that is lost with its worker, or takes too long, is tried again, in another worker.
         on_leak: What to do about tasks that change what `reset` names: `"ignore"`, `"watch"` (list them in `leaks`),
             `"warn"` as well, or `"raise"`: such a task fails with `LeakError`.
 
@@ -92,6 +93,8 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         before_task: Callable[[], object] | None = None,
         after_task: Callable[[], object] | None = None,
         seed: int | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
         on_leak: str = "ignore",
     ) -> None:
         self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
@@ -100,6 +103,7 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
         self._processes = options.worker_count(processes)
         self._maxtasksperchild = options.task_budget(maxtasksperchild)
         options.check_callables(initializer=initializer, before_task=before_task, after_task=after_task)
+        terms = options.terms(timeout, retries)
         guard = options.guard(isolation, reset, keep, seed, on_leak, has_initializer=initializer is not None)
         recipe = Recipe(
             partial(self.Process, self._ctx),
@@ -121,128 +125,13 @@ class IsolatedPool(QueueMaker, stdlib.Pool):
             with deferred_interrupt():  # Ctrl-C finds a whole pool or none
                 supervisor.start()
                 self._supervisor = supervisor
-                self._submitter = Submitter(supervisor.intake, supervisor.engine)
+                self._submitter = Submitter(supervisor.intake, supervisor.engine, terms)
                 self._terminate = util.Finalize(self, supervisor.end, exitpriority=15)
                 self._state = RUN
         except BaseException:
             if self._state == RUN:
                 self.terminate()
             raise
-
-    # -- submitting ----------------------------------------------------------------------------------------------
-    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:
-        """Runs `func(*args, **kwds)` in a worker and gives its value, or raises its exception."""
-        return self.apply_async(func, args, kwds).get()
-
-    def apply_async(
-        self,
-        func: Callable[..., T],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
-        callback: Callable[[T], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> AsyncResult[T]:
-        """Runs `func(*args, **kwds)` in a worker and returns at once.
-
-        Args:
-            func: A function that can be pickled.
-            args, kwds: Its positional and keyword arguments.
-            callback: Called in the parent with the value, before the result is ready.
-            error_callback: Called in the parent with the exception, before the result is ready.
-
-        Raises:
-            ValueError: The pool is closed.
-        """
-        supervisor = self._check_running()
-        result: AsyncResult[T] = AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
-        result._held = self._submitter.call(func, args, kwds, result.arrive)
-        return result
-
-    def map(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = None) -> list[T]:
-        """The list of `func(item)` for all items; raises the exception of the first item that failed."""
-        return self.map_async(func, iterable, chunksize).get()
-
-    def map_async(
-        self,
-        func: Callable[[S], T],
-        iterable: Iterable[S],
-        chunksize: int | None = None,
-        callback: Callable[[list[T]], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult[T]:
-        """Like `map`, but returns at once."""
-        return self._map_async(func, iterable, MAP, chunksize, callback, error_callback)
-
-    def starmap(
-        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
-    ) -> list[T]:
-        """Like `map`, with each item unpacked as the arguments."""
-        return self.starmap_async(func, iterable, chunksize).get()
-
-    def starmap_async(
-        self,
-        func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: int | None = None,
-        callback: Callable[[list[T]], object] | None = None,
-        error_callback: Callable[[BaseException], object] | None = None,
-    ) -> MapResult[T]:
-        """Like `starmap`, but returns at once."""
-        return self._map_async(func, iterable, STARMAP, chunksize, callback, error_callback)
-
-    def _map_async(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        mode: int,
-        chunksize: int | None,
-        callback: Callable[[Any], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
-    ) -> MapResult[Any]:
-        supervisor = self._check_running()
-        problem: Exception | None = None
-        if hasattr(iterable, "__len__"):
-            try:
-                items = list(iterable)
-            except Exception as error:  # the stdlib reads such an iterable later, and keeps its error in the result
-                items, problem = [None], error
-        else:
-            items = list(iterable)
-        size = options.chunk_size(chunksize, len(items), self._processes)
-        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, callback, error_callback)
-        result._chunksize = size
-        if problem is not None:
-            self._submitter.fail_all(1, problem, result.arrive_at)
-        else:
-            self._submitter.chunks(mode, func, items, size, result.arrive_at)
-        return result
-
-    def imap(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1) -> IMapIterator[T]:
-        """An iterator over `func(item)` for all items, in their order; the input is read in a thread of its own."""
-        iterator: IMapIterator[T] = self._imap(IMapIterator, func, iterable, chunksize)
-        return iterator
-
-    def imap_unordered(
-        self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = 1
-    ) -> IMapUnorderedIterator[T]:
-        """Like `imap`, in the order in which the results come."""
-        iterator: IMapUnorderedIterator[T] = self._imap(IMapUnorderedIterator, func, iterable, chunksize)
-        return iterator
-
-    def _imap(self, kind: Any, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None) -> Any:
-        supervisor = self._check_running()
-        size = 1 if chunksize is None else options.check_chunk_size(chunksize)
-        iterator = kind(self, supervisor)
-        # Enough to keep every worker busy with messages sent ahead, and no more: the input may never end.
-        ahead = 4 * self._processes * supervisor.engine.depth * size
-        feeder = self._submitter.feeder(func, iterable, size, ahead, iterator)
-        try:
-            feeder.open()
-            threading.Thread(target=feeder.run, name="poolsafe-feeder", daemon=True).start()
-        except BaseException:  # no thread can be started, or Ctrl-C: the pool must not wait for an input nobody reads
-            feeder.abandon()
-            raise
-        return iterator
 
     def stats(self) -> Stats:
         """What the pool has done so far, as figures."""

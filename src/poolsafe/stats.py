@@ -21,7 +21,8 @@ class Stats:
 
     Attributes:
         tasks: Tasks that a worker has answered for, with a value or an exception.
-        lost: Tasks that were lost with their worker.
+        lost: Tasks that were lost with their worker, those that took too long included.
+        retried: How often a task was tried again.
         retired: Workers that were replaced because a task left what cannot be undone, by reason.
         seconds_in_tasks: Seconds in which workers were busy with tasks, pickling included.
         seconds_in_resets: Seconds in which workers put things back. After a worker's first tasks it is an estimate from
@@ -33,6 +34,7 @@ class Stats:
 
     tasks: int
     lost: int
+    retried: int
     retired: Mapping[str, int]
     seconds_in_tasks: float
     seconds_in_resets: float
@@ -49,7 +51,14 @@ def gather(supervisor: Supervisor, dearest: Sequence[tuple[str, float]], carried
     tally = supervisor.tally
     busy, resets = tally.times(supervisor.crew.times())
     return Stats(
-        tally.done, tally.lost, dict(tally.retired), max(busy - resets, 0.0), resets, tuple(dearest), dict(carried)
+        tally.done,
+        tally.lost,
+        supervisor.engine.retried,
+        dict(tally.retired),
+        max(busy - resets, 0.0),
+        resets,
+        tuple(dearest),
+        dict(carried),
     )
 
 

@@ -12,11 +12,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from math import isfinite
 from typing import Any, Protocol
 
 from .engine import messages
 from .engine.messages import dumps
-from .engine.state import Job
+from .engine.state import NO_TERMS, Job, Terms
 from .failures import MADE, pickling_failure
 from .iterators import IMapIterator
 from .queues import carry, travel
@@ -63,16 +64,21 @@ class Submitter:
     Args:
         intake: Where they go.
         engine: Whose events are posted there.
+        terms: What tasks may take, unless their call says otherwise.
     """
 
-    def __init__(self, intake: Intake, engine: Engine) -> None:
+    def __init__(self, intake: Intake, engine: Engine, terms: Terms = NO_TERMS) -> None:
         self._intake = intake
         self._engine = engine
+        self._terms = terms
         self._lock = threading.RLock()  # a signal handler may submit while its own thread is numbering
         self._numbered = 0
         self._streams = itertools.count(1)
         #: What was carried to tasks, and how often, by type.
         self.carried: Counter[str] = Counter()
+
+    def _terms_of(self, limit: float | None) -> Terms:
+        return self._terms if limit is None else self._terms._replace(limit=limit if isfinite(limit) else None)
 
     def _packed(self) -> list[Any]:
         """What the thread has pickled must live for as long as its task."""
@@ -95,7 +101,14 @@ class Submitter:
         except Exception:  # none, or one that raises: reading it will, too
             return next(self._streams), 0
 
-    def call(self, func: Callable[..., Any], args: Any, kwds: Any, sink: Callable[[int, int, Any], None]) -> list[Any]:
+    def call(
+        self,
+        func: Callable[..., Any],
+        args: Any,
+        kwds: Any,
+        sink: Callable[[int, int, Any], None],
+        limit: float | None = None,
+    ) -> list[Any]:
         """Submits one call; returns what must live for as long as its result may be asked for."""
         carry.pack()
         try:
@@ -105,19 +118,32 @@ class Submitter:
             return []
         finally:
             held = self._packed()
-        self._intake.submit(Job(next(_numbers), payload, 1, sink, held))
+        self._intake.submit(Job(next(_numbers), payload, 1, sink, held, self._terms_of(limit)))
         return held
 
-    def chunks(self, mode: int, func: Callable[..., Any], items: Sequence[Any], size: int, sink: ChunkSink) -> None:
+    def chunks(
+        self,
+        mode: int,
+        func: Callable[..., Any],
+        items: Sequence[Any],
+        size: int,
+        sink: ChunkSink,
+        limit: float | None = None,
+    ) -> None:
         """Submits all items, `size` to a message."""
-        make = self.chunk_maker(mode, func, sink, self._number(len(items)))
+        make = self.chunk_maker(mode, func, sink, self._number(len(items)), limit)
         jobs: list[Job] = []
         for start in range(0, len(items), size):
             jobs += make(start, list(items[start : start + size]))
         self._intake.submit_all(jobs)
 
     def chunk_maker(
-        self, mode: int, func: Callable[..., Any], sink: ChunkSink, number: tuple[int, int]
+        self,
+        mode: int,
+        func: Callable[..., Any],
+        sink: ChunkSink,
+        number: tuple[int, int],
+        limit: float | None = None,
     ) -> Callable[[int, list[Any]], list[Job]]:
         """A function that makes the jobs for a chunk: one, unless some items do not pickle.
 
@@ -126,7 +152,9 @@ class Submitter:
             func: What to call with them.
             sink: Where their results go.
             number: The number of the first item of all.
+            limit: Seconds that each item may take; None for the pool's.
         """
+        terms = self._terms_of(limit)
         carry.pack()
         try:
             blob = dumps(func)
@@ -141,12 +169,12 @@ class Submitter:
 
         def pickled(base: int, blobs: list[bytes]) -> Job:
             payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base))
-            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *self._packed()])
+            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *self._packed()], terms)
 
         def make(base: int, items: list[Any]) -> list[Job]:
             if messages.all_atomic(items):
                 payload = messages.chunk_payload(mode, blob, shared, items, None, numbered(base))
-                return [Job(next(_numbers), payload, len(items), partial(sink, base), held)]
+                return [Job(next(_numbers), payload, len(items), partial(sink, base), held, terms)]
             return list(self._by_item(pickled, base, items, sink))
 
         return make
@@ -185,9 +213,17 @@ class Submitter:
         """Settles `count` items with an error of the parent's own."""
         self._all_fail(error, sink, 0, [None] * count)
 
-    def feeder(self, func: Callable[..., Any], iterable: Iterable[Any], size: int, ahead: int, target: Any) -> Feeder:
+    def feeder(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        size: int,
+        ahead: int,
+        target: Any,
+        limit: float | None = None,
+    ) -> Feeder:
         """What reads an input and submits it; see `Feeder`."""
-        return Feeder(self, func, iterable, size, ahead, target)
+        return Feeder(self, func, iterable, size, ahead, target, limit)
 
     def open_input(self, end: Job) -> None:
         """From now on the pool is not done before the input is, though it may be closed."""
@@ -212,6 +248,7 @@ class Feeder:
         size: Items to a message.
         ahead: Items that may be unsettled before reading pauses.
         target: Where the results go.
+        limit: Seconds that each item may take; None for the pool's.
     """
 
     def __init__(
@@ -222,6 +259,7 @@ class Feeder:
         size: int,
         ahead: int,
         target: IMapIterator[Any],
+        limit: float | None = None,
     ) -> None:
         self._submitter = submitter
         self._func = func
@@ -229,6 +267,7 @@ class Feeder:
         self._size = size
         self._ahead = ahead
         self._target = target
+        self._limit = limit
         self._number = submitter.number_input(iterable)
         self._end = Job(next(_numbers), b"", 1, target.ended)
 
@@ -246,7 +285,7 @@ class Feeder:
         given = 0
         target = self._target
         try:
-            make = self._submitter.chunk_maker(messages.MAP, self._func, target.arrive_at, self._number)
+            make = self._submitter.chunk_maker(messages.MAP, self._func, target.arrive_at, self._number, self._limit)
             iterator = iter(self._iterable)
             while not target.is_cut:
                 items = list(itertools.islice(iterator, self._size))

@@ -26,6 +26,11 @@ TREE: list[tuple[type[errors.PoolsafeError], dict[str, Any], tuple[type[BaseExce
     (errors.TaskUnpicklingError, {"item": 3, "traceback_text": "here"}, (pickle.UnpicklingError,)),
     (errors.ResultUnpicklingError, {"item": 3, "may_have_run": True}, (pickle.UnpicklingError,)),
     (errors.LeakError, {"paths": ("app.X",), "may_have_run": True, "item": 3}, (RuntimeError,)),
+    (
+        errors.TaskTimeout,
+        {"limit": 0.5, "stack": "here", "pid": 7, "may_have_run": True, "item": 3, "attempts": ()},
+        (TimeoutError,),
+    ),
     (errors.PoolTerminated, {"may_have_run": False}, (RuntimeError,)),
     (errors.QueueGone, {}, (ConnectionError,)),
     (errors.WrongProcess, {}, (RuntimeError,)),

@@ -127,6 +127,7 @@ def _write(path: str, figures: Callable[[], tuple[Any, Stats]]) -> None:
             "stats": {
                 "tasks": stats.tasks,
                 "lost": stats.lost,
+                "retried": stats.retried,
                 "retired": dict(stats.retired),
                 "seconds_in_tasks": stats.seconds_in_tasks,
                 "seconds_in_resets": stats.seconds_in_resets,

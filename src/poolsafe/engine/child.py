@@ -14,23 +14,23 @@ The module is imported by every worker: it and what it imports are an allow-list
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
-from time import perf_counter
-from types import FrameType
+from time import perf_counter, sleep
 from typing import Any, Protocol
 
-from . import messages, signals
+from . import messages
 from .ends import End, ParentGone
-from .imports import forget_dead_importers
-from .lifeline import Lifeline
-from .messages import Request, Sealed, dumps, frame, loads, safe_repr, safe_str
-from .page import IDLE, LOG_SIZE, RECEIVED, RUNNING, Page
+from .messages import Request, dumps, frame, loads, safe_repr, safe_str
+from .page import IDLE, LOG_SIZE, RUNNING, Page
+from .setup import Setup, harden
 from .telling import facts_of, own_files, with_changes
 
 #: Exit code of a worker that cannot reach its parent, because a task closed its channel or because the parent is gone.
 CUT_OFF_CODE = 112
+
+#: Seconds between two looks of a worker that waits for its end.
+_LOOK = 0.001
 
 Load = Callable[[int], "tuple[Callable[..., Any], Any, Any]"]
 
@@ -65,71 +65,15 @@ class Guard(Protocol):
         """After a task: what cannot be undone, for which the worker is to be replaced; else None."""
 
 
-class Setup:
-    """All that a worker is given at its start.
-
-    Args:
-        end: Its end of the channel.
-        page: The shared page.
-        lifeline: Ends the worker when the parent is gone.
-        initializer: Sealed `(initializer, initargs)`.
-        options: Sealed `(guard, before_task, after_task)`.
-        baseline: What the parent captured when the pool was made; only a forked worker has a use for it.
-        mask: The signals that the program blocked when the pool was made.
-        importing: The modules in whose import the pool was made.
-    """
-
-    def __init__(
-        self,
-        end: End,
-        page: Page,
-        lifeline: Lifeline,
-        initializer: Sealed,
-        options: Sealed,
-        baseline: Any,
-        mask: signals.Mask,
-        importing: frozenset[str],
-    ) -> None:
-        self.end = end
-        self.page = page
-        self.lifeline = lifeline
-        self.initializer = initializer
-        self.options = options
-        self.baseline = baseline
-        self.mask = mask
-        self.importing = importing
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "baseline": None}
-
-
 def main(setup: Setup) -> None:
     """The target of a worker process."""
-    _harden(setup)
+    harden(setup)
     try:
         worker = _prepare(setup)
         if worker is not None:
             worker.serve()
     except ParentGone:
         os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
-
-
-def _harden(setup: Setup) -> None:
-    """Undoes what a worker inherits of the parent's arrangements, before anything else runs."""
-    signal.set_wakeup_fd(-1)  # an asyncio parent's descriptor would wake the parent's loop
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Ctrl-C is the parent's to handle. SIG_IGN would be inherited, through exec, by programs that tasks start.
-    signal.signal(signal.SIGINT, _heed_not)
-    if hasattr(signal, "siginterrupt"):
-        signal.siginterrupt(signal.SIGINT, False)
-    signals.set_mask(setup.mask - {signal.SIGINT, signal.SIGTERM})  # the thread that started us may block everything
-    forget_dead_importers(setup.importing)
-    setup.end.keep_private()
-    setup.lifeline.arm()
-
-
-def _heed_not(number: int, frame: FrameType | None) -> None:
-    """Handles a signal that is for somebody else."""
 
 
 def _prepare(setup: Setup) -> Worker | None:
@@ -192,7 +136,7 @@ class Worker:
             request, whole = self._end.receive()
             if request.kind == messages.STOP:
                 return
-            self._page.mark(request.job, request.start, RECEIVED)
+            self._page.take_up(request.job, request.start)
             begun = perf_counter()
             if not whole:
                 self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
@@ -235,7 +179,9 @@ class Worker:
 
     # -- one item ------------------------------------------------------------------------------------------------
     def _item(self, job: int, index: int, number: tuple[int, int], load: Load) -> bytes:
-        self._page.mark(job, index, RECEIVED)
+        self._page.take_up(job, index)
+        if self._page.doomed:
+            self._await_doom(job, index)
         try:
             self._begin(*number)
         except BaseException as error:
@@ -262,6 +208,13 @@ class Worker:
         if queues is not None:  # what the task put is in its queues before anybody has its answer
             queues.flush()
         return answer if told is None else with_changes(self._guard, job, index, number, told, answer)
+
+    def _await_doom(self, job: int, index: int) -> None:
+        """The parent is about to end this worker for the item before, unless it sees that that is done."""
+        self._page.mark(job, index, IDLE)  # what came is not begun, so it goes to another worker
+        while self._page.doomed:
+            sleep(_LOOK)
+        self._page.take_up(job, index)
 
     def _hooked(self, func: Callable[..., Any], args: Any, kwds: Any) -> Any:
         if self._before is not None:

@@ -12,7 +12,8 @@ from typing import Any
 from . import registry
 from .channels import Channel
 from .poller import EpollPoller, Poller, WaitPoller
-from .workers import Recipe, Started, Worker, end_started, join_soon
+from .starting import join_soon
+from .workers import Recipe, Started, Worker, end_started
 
 
 class Crew:

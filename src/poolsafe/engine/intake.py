@@ -68,7 +68,8 @@ class Intake:
     # -- any thread ----------------------------------------------------------------------------------------------
     def submit(self, job: Job) -> None:
         """Takes one job in."""
-        if not self._inbox:  # otherwise this job would overtake those that wait there
+        # Otherwise this job would overtake those that wait there; or nobody would look at its time limit.
+        if not self._inbox and job.terms.limit is None:
             offer = self._take_offer()
             if offer is not None and offer.channel.try_send(job.ident, 0, job.count, job.payload):
                 self._reports.append((job, offer))

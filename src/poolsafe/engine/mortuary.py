@@ -16,10 +16,13 @@ from typing import Any, Protocol
 from .child import CUT_OFF_CODE
 from .core import Engine
 from .crew import Crew
+from .deadlines import Deadlines
 from .intake import Intake
+from .page import Begun
 from .state import STOPPING, Death
 from .tally import Tally
 from .timers import Timers
+from .workers import Worker
 
 #: Seconds to wait for an exit code when the process is known to have ended.
 CODE_PATIENCE = 0.2
@@ -41,6 +44,7 @@ class Owner(Protocol):
     timers: Timers
     crew: Crew
     tally: Tally
+    deadlines: Deadlines
 
     def take_in(self) -> None:
         """Tells the engine what was submitted so far."""
@@ -111,8 +115,16 @@ class Mortuary:
         self._stopping.pop(lane, None)
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
-        owner.engine.lost(lane, Death(worker.pid, code, *begun, unread, cut_off))
+        owner.engine.lost(lane, self._death(lane, worker, code, begun, unread, cut_off))
         worker.release()
+
+    def _death(self, lane: int, worker: Worker, code: int | None, begun: Begun, unread: Any, cut_off: bool) -> Death:
+        death = Death(worker.pid, code, *begun, unread, cut_off)
+        stack = worker.take_stack()
+        overdue = self._owner.deadlines.reason(lane)
+        if overdue is None or (overdue.job, overdue.index) != (begun.job, begun.index):
+            return death
+        return death._replace(limit=overdue.limit, stack=stack)
 
     def tick(self) -> None:
         """Ends workers that were told to end, have nothing left to do, and do not."""

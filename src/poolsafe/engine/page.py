@@ -5,12 +5,16 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
     0   u64 job id of the item at hand      12  u32 phase: IDLE, RECEIVED, RUNNING
     8   u32 index of the item at hand       16  u32 committed bytes of the log
                                             24  f64 seconds at work, 32 f64 of them in putting things back
+                                            40  f64 when the item came to hand (time.monotonic)
+                                            48  u8  set by the parent: begin nothing more, the end is coming
                                             64  log: frames of finished items, exactly as they would be sent
 
 A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
 field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
 that was cut short names the new job with an older index or phase, which errs towards "may have run", never towards
 running a task twice. The log is written first and committed after, so what is committed is whole.
+
+Behind the pages is room for each worker to write, when it is ended for a task that took too long, where it was.
 
 What may go wrong: no memory for the page (OSError at creation, in the parent).
 """
@@ -20,7 +24,9 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import suppress
 from multiprocessing import context, reduction
+from time import monotonic
 from typing import Any, NamedTuple
 
 from .fds import memory_file
@@ -33,6 +39,10 @@ LOG_SIZE = SIZE - LOG_START
 _BEGUN = struct.Struct("@QII")
 _COMMITTED = struct.Struct("@I")
 _TIMES = struct.Struct("@dd")
+_SINCE = struct.Struct("@d")
+_DOOM = 48
+#: Bytes for a worker's last stack: a hundred frames of the longest kind.
+STACK = 64 * 1024
 
 
 class Begun(NamedTuple):
@@ -41,6 +51,16 @@ class Begun(NamedTuple):
     job: int
     index: int  # type: ignore[assignment]  # tuple.index is not missed here
     phase: int
+
+
+def _high(fd: int) -> int:
+    """The same file under a high number; under any, where so high ones are not allowed."""
+    import fcntl
+
+    try:
+        return int(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 960))
+    except OSError:
+        return int(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 class Pages:
@@ -54,9 +74,10 @@ class Pages:
     memory: mmap.mmap
 
     def __init__(self, count: int) -> None:
-        self.fd = memory_file("poolsafe-pages", count * SIZE)
+        self.count: int = count
+        self.fd = memory_file("poolsafe-pages", count * (SIZE + STACK))  # what is not touched takes no memory
         try:
-            self.memory = mmap.mmap(self.fd, count * SIZE)
+            self.memory = mmap.mmap(self.fd, count * (SIZE + STACK))
         except BaseException:
             self.close_fd()
             raise
@@ -99,6 +120,9 @@ class Page:
         self.memory = pages.memory
         self._pages: Pages | None = pages
         self._base = slot * SIZE
+        self._stack = pages.count * SIZE + slot * STACK
+        self._fd = pages.fd  # the parent's; a forked worker has closed its own
+        self.doom(False)
         self.mark(0, 0, IDLE)
         self.commit(0)
         self.tell_times(0.0, 0.0)
@@ -106,23 +130,55 @@ class Page:
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
         assert self._pages is not None
-        return reduction.DupFd(self._pages.fd), self.slot
+        return reduction.DupFd(self._pages.fd), self.slot, self._stack
 
     def __setstate__(self, state: Any) -> None:
-        handle, slot = state
-        self.slot = slot
+        handle, self.slot, self._stack = state
         self._pages = None
         self._base = 0
         fd = handle.detach()
         try:
             self.memory = mmap.mmap(fd, SIZE, offset=self.slot * SIZE)
+            self._fd = self._reopened(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
+
+    def _reopened(self, path: str) -> int:
+        """A descriptor with a position of its own, at the room for the stack; -1 where there is no such thing.
+
+        Its number is high: what a task opens after it has closed everything is given low ones, and must not be
+        written to.
+        """
+        with suppress(OSError):
+            opened = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.lseek(opened, self._stack, os.SEEK_SET)
+                return _high(opened)
+            finally:
+                os.close(opened)
+        return -1
+
+    def stack_fd(self) -> int:
+        """In the worker: where to write its stack to; -1 when it cannot."""
+        if self._pages is not None:  # forked
+            self._fd = self._reopened(f"/proc/{os.getppid()}/fd/{self._fd}")
+            self._pages = None
+        return self._fd
 
     # -- the worker's side ---------------------------------------------------------------------------------------
     def mark(self, job: int, index: int, phase: int) -> None:
         """Says which item is at hand."""
         _BEGUN.pack_into(self.memory, self._base, job, index, phase)
+
+    def take_up(self, job: int, index: int) -> None:
+        """An item comes to hand, now."""
+        _SINCE.pack_into(self.memory, self._base + 40, monotonic())
+        _BEGUN.pack_into(self.memory, self._base, job, index, RECEIVED)
+
+    @property
+    def doomed(self) -> bool:
+        """Whether the parent is about to end the worker."""
+        return bool(self.memory[self._base + _DOOM])
 
     def commit(self, length: int) -> None:
         """Makes the first `length` bytes of the log valid."""
@@ -146,6 +202,22 @@ class Page:
     def begun(self) -> Begun:
         """What the worker was at."""
         return Begun(*_BEGUN.unpack_from(self.memory, self._base))
+
+    def since(self) -> float:
+        """When that came to hand, by `time.monotonic`, which all processes of a machine share."""
+        since: float = _SINCE.unpack_from(self.memory, self._base + 40)[0]
+        return since
+
+    def doom(self, doomed: bool) -> None:
+        """Has the worker begin nothing more; or go on."""
+        self.memory[self._base + _DOOM] = doomed
+
+    def take_stack(self) -> str:
+        """What the worker wrote of where it was, if it did."""
+        stack = self.memory[self._stack : self._stack + STACK].rstrip(b"\0")
+        if stack:  # the page is for another worker next
+            self.memory[self._stack : self._stack + len(stack)] = bytes(len(stack))
+        return stack.decode("utf-8", "replace")
 
     def log(self) -> bytes:
         """The committed part of the log: frames of finished items, some of which may have been received already."""

@@ -33,26 +33,17 @@ from . import messages
 from .channels import Channel
 from .core import Engine
 from .crew import Crew
+from .deadlines import Deadlines
 from .intake import Intake
 from .latch import Latch
 from .mortuary import KILL, STOP_GRACE, Mortuary
 from .reports import report
 from .signals import start_deaf
-from .state import (
-    STOPPING,
-    Abandon,
-    Command,
-    Finished,
-    Pause,
-    Recall,
-    Send,
-    Settle,
-    Start,
-    Stop,
-)  # fmt: skip
+from .starting import TERM_GRACE, join_soon
+from .state import STOPPING, Abandon, Command, Finished, Pause, Recall, Send, Settle, Start, Stop
 from .tally import Tally
 from .timers import Timers
-from .workers import TERM_GRACE, Recipe, join_soon
+from .workers import Recipe
 
 #: Begins the names of threads that must not wait for the end of a pool.
 THREAD_NAME = "poolsafe-supervisor"
@@ -106,6 +97,7 @@ class Supervisor:
         self.crew: Crew = Crew(recipe, self._announce)
         self.intake: Intake = Intake(self.crew.poller, self.engine.submitted, self.engine.sent)
         self.tally: Tally = Tally()
+        self.deadlines: Deadlines = Deadlines(self.engine, self.crew, self.timers)
         self._mortuary = Mortuary(self)
         self._callbacks = callbacks
         self._terminated = False
@@ -236,6 +228,8 @@ class Supervisor:
         if not self.crew.workers[lane].channel.try_send(part.job.ident, start, stop, part.job.payload):
             self.engine.refused(lane, part, start, stop)
             self._stirred = True
+        elif part.job.terms.limit is not None:
+            self.deadlines.watch(lane, part.job.terms.limit)
 
     def _recall(self, command: Recall) -> None:
         job = self.crew.workers[command.lane].channel.recall()

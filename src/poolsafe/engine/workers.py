@@ -7,14 +7,12 @@ through, and nothing is left behind); a signal cannot be delivered because the p
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
-from multiprocessing import connection, forkserver, process, resource_tracker
+from multiprocessing import connection, process
 from typing import Any, NamedTuple, Protocol
 
 from . import child, signals
@@ -23,6 +21,8 @@ from .imports import importing_here
 from .lifeline import Lifeline
 from .messages import Frame, Sealed, frames_of
 from .page import Begun, Page, Pages
+from .setup import Setup
+from .starting import join_soon, start_quietly
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
 _start_lock = threading.Lock()
@@ -36,8 +36,6 @@ def _renew_lock() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
-#: Seconds between SIGTERM and SIGKILL for workers that are to end now.
-TERM_GRACE = 0.5
 #: Beyond this many workers a pool does not open a pidfd for each, so that 200 workers fit into 1024 descriptors.
 PIDFD_WORKERS = 64
 
@@ -67,6 +65,18 @@ class Worker(Protocol):
 
     def last_words(self) -> tuple[list[Frame], frozenset[int], Begun]:
         """Of a dead one: the frames not yet received, the jobs it never read, and what it was at."""
+
+    def begun(self) -> Begun:
+        """What it has at hand."""
+
+    def since(self) -> float:
+        """Since when, by `time.monotonic`."""
+
+    def doom(self, doomed: bool) -> None:
+        """Has it begin nothing more, as it is to be ended; or go on."""
+
+    def take_stack(self) -> str:
+        """Of a dead one: where it was, if it was asked."""
 
     def times(self) -> tuple[float, float]:
         """Seconds at work, and of these in putting things back."""
@@ -134,6 +144,18 @@ class PersistentWorker:
         frames = self.channel.drain() + frames_of(self._page.log())
         unread = iter(self.channel.recall, None)
         return frames, frozenset(unread), self._page.begun()
+
+    def begun(self) -> Begun:
+        return self._page.begun()
+
+    def since(self) -> float:
+        return self._page.since()
+
+    def doom(self, doomed: bool) -> None:
+        self._page.doom(doomed)
+
+    def take_stack(self) -> str:
+        return self._page.take_stack()
 
     def times(self) -> tuple[float, float]:
         return self._page.times()
@@ -209,7 +231,7 @@ class Recipe:
         page = self.pages.take()
         assert self._options is not None
         try:
-            setup = child.Setup(
+            setup = Setup(
                 channel.end,
                 page,
                 self.lifeline,
@@ -223,7 +245,7 @@ class Recipe:
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = True
             with _start_lock:
-                _start_quietly(proc, self._mask)
+                start_quietly(proc, self._mask)
                 channel.started()
         except BaseException:
             self.pages.give_back(page)
@@ -248,88 +270,11 @@ class Recipe:
         self.pages.close_fd()
 
 
-def _start_quietly(proc: Any, mask: signals.Mask) -> None:
-    """Starts a process that cannot be hit by Ctrl-C before it has had the time to ignore it.
-
-    Args:
-        proc: To be started.
-        mask: What the program itself blocks; the calling thread may block more.
-    """
-    method = getattr(proc, "_start_method", None)
-    serving = mask | (signals.current_mask() & signals.handled())
-    for last_try in (False, True):
-        with signals.masked(serving):  # these two serve other processes too, and the tracker's start unblocks SIGINT
-            if method in ("spawn", "forkserver"):
-                resource_tracker.ensure_running()
-            if method == "forkserver":
-                forkserver.ensure_running()
-        with signals.masked(signals.current_mask() | {signal.SIGINT}):
-            try:
-                proc.start()
-                return
-            except (OSError, EOFError) as error:
-                _close_leftovers(error)
-                if not isinstance(error, (ConnectionError, EOFError)):
-                    raise
-                if last_try:
-                    raise ConnectionResetError("the fork server ended while it started a worker") from error
-                _await_end_of_fork_server()
-
-
-def _await_end_of_fork_server() -> None:
-    """Waits a moment for a fork server that answers no more: it is about to end, as when it ran out of descriptors.
-
-    `ensure_running` starts another one only when its process is over.
-    """
-    pid = getattr(getattr(forkserver, "_forkserver", None), "_forkserver_pid", None)
-    deadline = time.monotonic() + TERM_GRACE
-    with contextlib.suppress(OSError):  # ended, and somebody else has reaped it
-        while pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.005)
-
-
-def _close_leftovers(error: Exception) -> None:
-    """Closes the pipes that multiprocessing made and forgets when it then cannot start the process.
-
-    At every retry there would be up to four more, until the whole program is out of descriptors. `popen_fork` closes
-    none of them; `forkserver` closes all, but only when it got as far as to have made the second pipe.
-    """
-    traceback = error.__traceback__
-    while traceback is not None:
-        frame = traceback.tb_frame
-        where = (frame.f_globals.get("__name__"), frame.f_code.co_name)
-        local = frame.f_locals
-        forgot = where == ("multiprocessing.popen_fork", "_launch") or (
-            where == ("multiprocessing.forkserver", "connect_to_new_process") and "child_r" not in local
-        )
-        if forgot:
-            for name in ("parent_r", "child_w", "child_r", "parent_w"):
-                if isinstance(local.get(name), int):
-                    os.close(local[name])
-        if where == ("multiprocessing.popen_spawn_posix", "_launch"):
-            local["self"].finalizer()  # would close them when the last traceback is gone
-        traceback = traceback.tb_next
-
-
 def transport_for(name: str | None) -> str:
     """The transport to use: `name` when given, else the best that the platform has."""
     if name in ("socket", "pipe"):
         return name
     return "socket" if sys.platform == "linux" else "pipe"
-
-
-def join_soon(proc: Any, *, kill: bool = False) -> None:
-    """Waits until a process that was told to end has ended, and kills it when it does not, or at once."""
-    try:
-        if not kill:
-            proc.join(TERM_GRACE)
-        if proc.exitcode is None:
-            proc.kill()
-            proc.join(TERM_GRACE)
-    except TypeError:  # a look-alike of Process whose join takes no time limit
-        proc.join()
 
 
 def end_started(started: list[Started]) -> None:

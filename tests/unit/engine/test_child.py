@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from poolsafe.engine import child, messages
-from poolsafe.engine.child import Setup
 from poolsafe.engine.ends import ParentGone
 from poolsafe.engine.messages import Request, Sealed, call_payload, chunk_payload, dumps, frames_of, loads
 from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, Page
+from poolsafe.engine.setup import Setup
 from tests.support.tasks import add, square
 
 from .bench import Bench, FakeEnd, FakeGuard, Noting, events, fail, note

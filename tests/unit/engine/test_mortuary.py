@@ -10,6 +10,7 @@ import pytest
 from poolsafe.engine import messages
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.core import Engine
+from poolsafe.engine.deadlines import Deadlines
 from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, KILL, STOP_GRACE, Mortuary
 from poolsafe.engine.page import IDLE, RUNNING, Begun
 from poolsafe.engine.state import LOST, STOPPING, Job, Settle
@@ -47,6 +48,9 @@ class FakeWorker:
     def last_words(self) -> tuple[Any, frozenset[int], Begun]:
         return self.words
 
+    def take_stack(self) -> str:
+        return "a stack"
+
     def times(self) -> tuple[float, float]:
         return 2.0, 0.5
 
@@ -83,6 +87,7 @@ class House:
         self.events: list[str] = []
         self.late: Any = None
         self.settled: list[tuple[int, int, Any]] = []
+        self.deadlines = Deadlines(self.engine, self.crew, self.timers)  # type: ignore[arg-type]
         self.mortuary = Mortuary(self)  # type: ignore[arg-type]
         self.lane = self.engine.adopt()
         self.worker = self.crew.workers[self.lane] = FakeWorker(77)

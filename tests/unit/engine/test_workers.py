@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from poolsafe.engine import signals, workers
+from poolsafe.engine import signals, starting, workers
 from poolsafe.engine.channels import SocketChannel
 from poolsafe.engine.page import Pages
-from poolsafe.engine.workers import PersistentWorker, Recipe, Started, join_soon, transport_for
+from poolsafe.engine.starting import join_soon
+from poolsafe.engine.workers import PersistentWorker, Recipe, Started, transport_for
 
 
 class FakeProcess:
@@ -181,11 +182,11 @@ def test_a_thread_that_starts_helpers_takes_none_of_the_programs_signals(monkeyp
         _start_method = "forkserver"
         start = staticmethod(note)
 
-    monkeypatch.setattr(workers.resource_tracker, "ensure_running", note)
-    monkeypatch.setattr(workers.forkserver, "ensure_running", note)
+    monkeypatch.setattr(starting.resource_tracker, "ensure_running", note)
+    monkeypatch.setattr(starting.forkserver, "ensure_running", note)
     before = signal.signal(signal.SIGUSR2, lambda *_: None)
     try:
-        thread = threading.Thread(target=workers._start_quietly, args=(Process(), frozenset({signal.SIGHUP})))
+        thread = threading.Thread(target=starting.start_quietly, args=(Process(), frozenset({signal.SIGHUP})))
         signals.start_deaf(thread)
         thread.join()
     finally:

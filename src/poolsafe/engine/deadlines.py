@@ -1,0 +1,101 @@
+"""Time limits of tasks: which worker is ended when, for which item.
+
+The worker's page says since when it has what at hand; so a limit needs no timer of its own, and nothing is said when an
+item begins. A worker that was sent an item with a limit is looked at when that could have passed first, and then
+whenever it can have passed next: some looks for each limit that passes, and none while the pool is idle.
+
+Whether the item at hand is still the one that took too long is settled by two stores and two loads: the parent sets the
+worker's doom and looks at the page again; the worker names its next item and then looks for the doom. At least one of
+them sees the other, so no other item is ever ended for it.
+
+Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after `GRACE`).
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import NamedTuple
+
+from .core import Engine
+from .crew import Crew
+from .page import IDLE
+from .timers import Timers
+
+#: Seconds that a task has, after its limit, for what it does on SIGTERM.
+GRACE = 0.5
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+#: Seconds by which clocks may differ in their last digits.
+_SLACK = 0.0005
+
+
+class Overdue(NamedTuple):
+    """An item that took too long."""
+
+    job: int
+    index: int  # type: ignore[assignment]  # tuple.index is not missed here
+    limit: float
+
+
+class Deadlines:
+    """See the module."""
+
+    def __init__(self, engine: Engine, crew: Crew, timers: Timers) -> None:
+        self._engine = engine
+        self._crew = crew
+        self._timers = timers
+        self._next: dict[int, float] = {}
+        self._overdue: dict[int, Overdue] = {}
+
+    def watch(self, lane: int, limit: float) -> None:
+        """The lane's worker was sent an item that has so many seconds."""
+        self._look_at(lane, self._timers.clock() + limit)
+
+    def _look_at(self, lane: int, moment: float) -> None:
+        if moment < self._next.get(lane, float("inf")):
+            self._next[lane] = moment
+            self._timers.after(moment - self._timers.clock(), lambda: self._look(lane, moment))
+
+    def _look(self, lane: int, moment: float) -> None:
+        if self._next.get(lane) != moment:
+            return  # there was, or will be, an earlier one
+        del self._next[lane]
+        known = self._engine.lanes.get(lane)
+        if known is None or lane in self._overdue or lane not in self._crew.workers:
+            return
+        limits = [part.job.terms.limit for part in known.parts.values() if part.job.terms.limit is not None]
+        if not limits:
+            return
+        worker = self._crew.workers[lane]
+        job, index, phase = worker.begun()
+        part = known.parts.get(job)
+        now = self._timers.clock()
+        if part is None or phase == IDLE or part.job.terms.limit is None:
+            self._look_at(lane, now + min(limits))  # those with a limit have not begun
+            return
+        due = worker.since() + part.job.terms.limit
+        if now < due - _SLACK:
+            self._look_at(lane, due)
+        elif not self._end(lane, Overdue(job, index, part.job.terms.limit)):
+            self._look_at(lane, now + min(limits))
+
+    def _end(self, lane: int, overdue: Overdue) -> bool:
+        """Ends the worker for an item; False when that is done by now."""
+        worker = self._crew.workers[lane]
+        worker.doom(True)
+        job, index, phase = worker.begun()
+        if (job, index) != (overdue.job, overdue.index) or phase == IDLE:
+            worker.doom(False)
+            return False
+        self._overdue[lane] = overdue
+        worker.send_signal(signal.SIGTERM)
+        self._timers.after(GRACE, lambda: self._kill(lane))
+        return True
+
+    def _kill(self, lane: int) -> None:
+        if lane in self._overdue and lane in self._crew.workers:
+            self._crew.workers[lane].send_signal(_KILL)
+
+    def reason(self, lane: int) -> Overdue | None:
+        """For which item the dead worker of a lane was ended, if it was."""
+        self._next.pop(lane, None)
+        return self._overdue.pop(lane, None)

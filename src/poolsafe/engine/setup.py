@@ -1,0 +1,81 @@
+"""What a worker is given at its start, and what it undoes of what it has inherited, before anything else runs.
+
+Used by: workers (makes a `Setup`), child. What may go wrong: nothing; what a platform does not have is left out.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+from types import FrameType
+from typing import Any
+
+from . import signals
+from .ends import End
+from .imports import forget_dead_importers
+from .lifeline import Lifeline
+from .messages import Sealed
+from .page import Page
+
+
+class Setup:
+    """All that a worker is given at its start.
+
+    Args:
+        end: Its end of the channel.
+        page: The shared page.
+        lifeline: Ends the worker when the parent is gone.
+        initializer: Sealed `(initializer, initargs)`.
+        options: Sealed `(guard, before_task, after_task)`.
+        baseline: What the parent captured when the pool was made; only a forked worker has a use for it.
+        mask: The signals that the program blocked when the pool was made.
+        importing: The modules in whose import the pool was made.
+    """
+
+    def __init__(
+        self,
+        end: End,
+        page: Page,
+        lifeline: Lifeline,
+        initializer: Sealed,
+        options: Sealed,
+        baseline: Any,
+        mask: signals.Mask,
+        importing: frozenset[str],
+    ) -> None:
+        self.end = end
+        self.page = page
+        self.lifeline = lifeline
+        self.initializer = initializer
+        self.options = options
+        self.baseline = baseline
+        self.mask = mask
+        self.importing = importing
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "baseline": None}
+
+
+def harden(setup: Setup) -> None:
+    """Undoes what a worker inherits of the parent's arrangements."""
+    signal.set_wakeup_fd(-1)  # an asyncio parent's descriptor would wake the parent's loop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C is the parent's to handle. SIG_IGN would be inherited, through exec, by programs that tasks start.
+    signal.signal(signal.SIGINT, _heed_not)
+    if hasattr(signal, "siginterrupt"):
+        signal.siginterrupt(signal.SIGINT, False)
+    signals.set_mask(setup.mask - {signal.SIGINT, signal.SIGTERM})  # the thread that started us may block everything
+    forget_dead_importers(setup.importing)
+    setup.end.keep_private()
+    setup.lifeline.arm()
+    _tell_where_it_ends(setup.page.stack_fd())
+
+
+def _tell_where_it_ends(fd: int) -> None:
+    """Has SIGTERM write down where the worker is, before it ends it: also within C code that holds the GIL."""
+    if fd >= 0 and hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGTERM, fd, all_threads=False, chain=True)
+
+
+def _heed_not(number: int, frame: FrameType | None) -> None:
+    """Handles a signal that is for somebody else."""

@@ -1,0 +1,109 @@
+"""Tasks that take their time, or die now and then; importable in a worker, and without pytest.
+
+Who uses it: the tests of time limits and retries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from tests.support.gates import Tally
+
+
+def wait_for_ever() -> NoReturn:
+    while True:
+        time.sleep(60)
+
+
+def wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def burn() -> NoReturn:
+    while True:
+        pass
+
+
+def hold_the_gil() -> None:
+    ctypes.PyDLL(None).pause()
+
+
+def be_deaf() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wait_for_ever()
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    wait_for_ever()
+
+
+def close_everything() -> None:
+    """But for what the channel needs."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    os.closerange(900, 1024)
+    wait_for_ever()
+
+
+def around(job: tuple[Tally, int, float]) -> int:
+    tally, i, seconds = job
+    tally.add(i)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return i
+
+
+def outcome(results: Any) -> Any:
+    """In the parent: the next value, or the name of its error."""
+    try:
+        return results.next(30)
+    except Exception as error:
+        return type(error).__name__
+
+
+def _is_first(tally: Tally, i: int) -> bool:
+    first = str(i) not in tally.entries()
+    tally.add(i)
+    return first
+
+
+def die_once(job: tuple[Tally, int, bool]) -> tuple[int, int]:
+    tally, i, mortal = job
+    if _is_first(tally, i) and mortal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i, i * i
+
+
+def wait_once(job: tuple[Tally, int, bool]) -> int:
+    tally, i, slow = job
+    if _is_first(tally, i) and slow:
+        wait_for_ever()
+    return i
+
+
+def die_always(tally: Tally) -> None:
+    tally.add(os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_one(i: int) -> tuple[int, int]:
+    if i == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i, i
+
+
+def note_and(tally: Tally, deed: Callable[[], Any]) -> None:
+    tally.add(os.getpid())
+    deed()
+
+
+def raise_value_error() -> NoReturn:
+    raise ValueError("on purpose")

@@ -1,0 +1,181 @@
+"""Tasks that take too long are ended, whatever they do, and lost ones are tried again; no other task is touched."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poolsafe import IsolatedPool, TaskTimeout, WorkerLost
+from tests.support import tasks
+from tests.support.gates import Gate, Tally
+from tests.survival.conftest import MakePool
+from tests.survival.support import chores, limits
+from tests.survival.support.ways import LIMIT, OF_ITEMS, WAYS, assert_full_strength, survive, ways_under
+
+SOON = 0.3
+
+
+def test_a_task_that_takes_too_long(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(timeout=SOON)
+
+    def expect(error: BaseException) -> None:
+        assert isinstance(error, TaskTimeout)
+        assert isinstance(error, TimeoutError)
+        assert error.limit == SOON
+        assert error.may_have_run
+        assert "in wait_for_ever" in error.stack
+        assert error.stack.rstrip() in str(error)
+
+    for way in ways_under(pool):
+        survive(pool, way, tmp_path, limits.wait_for_ever, expect)
+    assert_full_strength(pool, 2, tmp_path)
+    assert pool.stats().lost == len(ways_under(pool))
+
+
+@pytest.mark.parametrize(
+    "deed", [limits.burn, limits.hold_the_gil, limits.be_deaf, limits.stop, limits.close_everything]
+)
+def test_whatever_it_does(make_pool: MakePool, tmp_path: Path, deed: Callable[[], Any]) -> None:
+    pool = make_pool(timeout=SOON)
+    with pytest.raises(TaskTimeout):
+        pool.apply(deed)
+    assert_full_strength(pool, 2, tmp_path)
+
+
+def test_where_it_was_is_told_of_c_code_as_well(make_pool: MakePool) -> None:
+    with pytest.raises(TaskTimeout) as caught:
+        make_pool(1, timeout=SOON).apply(limits.hold_the_gil)
+    assert "in hold_the_gil" in caught.value.stack
+
+
+def test_the_limit_of_a_call_goes_before_the_pools(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(timeout=SOON)
+    gate = Gate(tmp_path / "gate")
+    long = pool.apply_async(chores.give_after, ((gate, "done"),), timeout=math.inf)
+    with pytest.raises(TaskTimeout) as caught:
+        pool.apply(limits.wait_for_ever, timeout=0.1)
+    assert caught.value.limit == 0.1
+    with pytest.raises(TaskTimeout):
+        pool.apply(limits.wait_for_ever)  # which takes longer than that of the pool
+    gate.open()
+    assert long.get(LIMIT) == "done"
+
+
+@pytest.mark.parametrize("way", ["map", "starmap", "imap", "imap_unordered", "map_async", "starmap_async"])
+def test_a_limit_for_each_item(make_pool: MakePool, way: str) -> None:
+    pool = make_pool(1)
+    items: Any = [0.0, 0.0, 60.0, 0.0]
+    if "star" in way:
+        items = [(i,) for i in items]
+    if "imap" in way:
+        results = getattr(pool, way)(limits.wait, items, 4, timeout=SOON)
+        assert sorted(map(str, (limits.outcome(results) for _ in items))) == ["0.0", "0.0", "0.0", "TaskTimeout"]
+        return
+    with pytest.raises(TaskTimeout) as caught:
+        results = getattr(pool, way)(limits.wait, items, 4, timeout=SOON)
+        results.get(LIMIT)
+    assert caught.value.item == 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, math.nan])
+def test_a_limit_that_makes_no_sense(pool: IsolatedPool, wrong: float) -> None:
+    for call in (
+        lambda: pool.apply(abs, (1,), timeout=wrong),
+        lambda: pool.map(abs, [1], timeout=wrong),
+        lambda: pool.imap(abs, [1], timeout=wrong),
+    ):
+        with pytest.raises(ValueError, match="positive"):
+            call()
+    with pytest.raises(TypeError, match="number"):
+        pool.apply(abs, (1,), timeout="1")  # type: ignore[arg-type]
+    assert pool.apply(abs, (-1,)) == 1
+
+
+def test_tasks_that_are_just_in_time(make_pool: MakePool, tmp_path: Path) -> None:
+    """Some are ended, some are not: each is one or the other, and no other task is ever ended for it."""
+    pool = make_pool(2, timeout=0.02)
+    tally = Tally(tmp_path / "tally")
+    results = pool.imap(limits.around, [(tally, i, 0.0196 if i % 4 == 0 else 0.0) for i in range(80)], 8)
+    outcomes = [limits.outcome(results) for _ in range(80)]
+    for i, outcome in enumerate(outcomes):
+        assert outcome == i if i % 4 else outcome in (i, "TaskTimeout")
+    assert sorted(map(int, tally.entries())) == list(range(80)), "none ran twice"
+
+
+# -- trying again ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("way", [way for way in WAYS if "callbacks" not in way])
+def test_a_task_that_comes_through_the_second_time(make_pool: MakePool, tmp_path: Path, way: str) -> None:
+    pool = make_pool(retries=1)
+    tally = Tally(tmp_path / "tally")
+    harvest = WAYS[way](pool, [(tally, i, i == 3) for i in range(6)], limits.die_once)
+    assert not harvest.errors
+    assert harvest.values == {i: i * i for i in range(6)}
+    assert sorted(tally.entries()) == sorted(map(str, [*range(6), 3]))
+    assert pool.stats().retried == 1
+
+
+def test_one_that_does_not(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(retries=2)
+    tally = Tally(tmp_path / "tally")
+    with pytest.raises(WorkerLost) as caught:
+        pool.apply(limits.die_always, (tally,))
+    error = caught.value
+    assert len(tally.entries()) == 3
+    assert len(set(tally.entries())) == 3, "each time in another worker"
+    assert "attempt 3" in str(error)
+    assert [type(one) for one in error.attempts] == [WorkerLost] * 2
+    assert [one.pid for one in (*error.attempts, error)] == [int(pid) for pid in tally.entries()]  # type: ignore[attr-defined]
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert [str(one) for one in again.attempts] == [str(one) for one in error.attempts]
+    assert_full_strength(pool, 2, tmp_path)
+
+
+def test_what_takes_too_long_is_tried_again(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(timeout=SOON, retries=1)
+    tally = Tally(tmp_path / "tally")
+    assert pool.map(limits.wait_once, [(tally, i, i == 1) for i in range(3)], 3) == [0, 1, 2]
+    with pytest.raises(TaskTimeout) as caught:
+        pool.apply(limits.wait_for_ever)
+    assert [type(one) for one in caught.value.attempts] == [TaskTimeout]
+
+
+@pytest.mark.parametrize("deed", [limits.raise_value_error, tasks.exit_softly])
+def test_what_raises_is_not_tried_again(make_pool: MakePool, tmp_path: Path, deed: Callable[[], Any]) -> None:
+    pool = make_pool(retries=3)
+    tally = Tally(tmp_path / "tally")
+    with pytest.raises(Exception):  # noqa: B017 - of either kind
+        pool.apply(limits.note_and, (tally, deed))
+    assert len(tally.entries()) == 1
+
+
+def test_a_storm_with_retries(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(3, retries=1)
+    tally = Tally(tmp_path / "tally")
+    results = pool.imap_unordered(limits.die_once, [(tally, i, i % 10 == 0) for i in range(100)], 5)
+    assert sorted(results) == [(i, i * i) for i in range(100)]
+    assert len(tally.entries()) == 110
+
+
+def test_items_tell_which_they_are(make_pool: MakePool) -> None:
+    pool = make_pool(1, retries=1)
+    for way in sorted(OF_ITEMS - {"map_callbacks"}):
+        harvest = WAYS[way](pool, [0, 1, 2], limits.die_at_one)
+        [error] = harvest.errors
+        assert isinstance(error, WorkerLost)
+        assert error.item == 1
+        assert [one.item for one in error.attempts] == [1]  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_is_killed_while_it_waits_uses_up_no_attempt(make_pool: MakePool) -> None:
+    pool = make_pool(1, retries=1)
+    os.kill(pool._pool[0].pid, signal.SIGKILL)
+    assert pool.apply(tasks.square, (3,)) == 9
+    assert pool.stats().retried == 0

@@ -1,0 +1,186 @@
+"""Time limits with a worker and a clock of the test's own: who is ended when, and how often anybody looks."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from poolsafe.engine.core import Engine
+from poolsafe.engine.deadlines import GRACE, Deadlines, Overdue
+from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
+from poolsafe.engine.state import Job, Terms
+from poolsafe.engine.timers import Timers
+
+
+class FakeWorker:
+    def __init__(self) -> None:
+        self.page = Begun(0, 0, IDLE)
+        self.since_when = 0.0
+        self.dooms: list[bool] = []
+        self.signals: list[int] = []
+        self.looks = 0
+        self.next_page: Begun | None = None
+
+    def begun(self) -> Begun:
+        self.looks += 1
+        return self.page
+
+    def since(self) -> float:
+        return self.since_when
+
+    def doom(self, doomed: bool) -> None:
+        self.dooms.append(doomed)
+        if doomed and self.next_page is not None:  # the worker was quicker
+            self.page = self.next_page
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+
+class FakeCrew:
+    def __init__(self) -> None:
+        self.workers: dict[int, FakeWorker] = {}
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers = Timers(lambda: self.now)
+        self.engine = Engine(1)
+        self.crew = FakeCrew()
+        self.lane = self.engine.adopt()
+        self.engine.ready(self.lane)
+        self.worker = self.crew.workers[self.lane] = FakeWorker()
+        self.deadlines = Deadlines(self.engine, self.crew, self.timers)  # type: ignore[arg-type]
+
+    def send(self, ident: int, limit: float | None, count: int = 1) -> None:
+        self.engine.submitted(Job(ident, b"", count, lambda *outcome: None, terms=Terms(limit)))
+        self.engine.step()
+        if limit is not None:
+            self.deadlines.watch(self.lane, limit)
+
+    def begin(self, job: int, index: int = 0, phase: int = RUNNING) -> None:
+        self.worker.page = Begun(job, index, phase)
+        self.worker.since_when = self.now
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while (left := self.timers.timeout()) is not None and self.now + left <= end:
+            self.now += left
+            self.timers.run_due()
+        self.now = end
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.mark.parametrize("phase", [RECEIVED, RUNNING])
+def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int) -> None:
+    desk.send(5, 2.0, count=3)
+    desk.wait(0.5)
+    desk.begin(5, 1, phase)
+    desk.wait(1.9)
+    assert desk.worker.signals == []
+    desk.wait(0.2)
+    assert desk.worker.signals == [signal.SIGTERM]
+    assert desk.worker.dooms == [True]
+    desk.wait(GRACE + 0.1)
+    assert desk.worker.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0)
+    assert desk.deadlines.reason(desk.lane) is None
+
+
+def test_a_dead_worker_is_not_killed_again(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    desk.begin(5)
+    desk.wait(1.1)
+    desk.deadlines.reason(desk.lane)
+    del desk.crew.workers[desk.lane]
+    desk.wait(5)
+    assert desk.worker.signals == [signal.SIGTERM]
+
+
+def test_each_item_of_a_chunk_has_its_own_time(desk: Desk) -> None:
+    desk.send(5, 1.0, count=10)
+    for index in range(10):
+        desk.begin(5, index)
+        desk.wait(0.9)
+    assert desk.worker.signals == []
+
+
+def test_a_task_without_a_limit_has_none(desk: Desk) -> None:
+    desk.send(4, None)
+    desk.send(5, 1.0)
+    desk.begin(4)
+    desk.wait(50)
+    assert desk.worker.signals == []
+    desk.begin(5)
+    desk.wait(0.99)
+    assert desk.worker.signals == []
+    desk.wait(0.02)
+    assert desk.worker.signals == [signal.SIGTERM]
+
+
+def test_the_shorter_limit_counts_though_it_came_later(desk: Desk) -> None:
+    desk.send(4, 60.0)
+    desk.begin(4)
+    desk.wait(1)
+    desk.engine.outcome(desk.lane, 4, 0, 1, b"")
+    desk.send(5, 0.5)
+    desk.begin(5)
+    desk.wait(0.6)
+    assert desk.worker.signals == [signal.SIGTERM]
+
+
+def test_an_item_that_is_done_just_then_costs_nobody(desk: Desk) -> None:
+    desk.send(5, 1.0, count=2)
+    desk.begin(5, 0)
+    desk.worker.next_page = Begun(5, 1, RECEIVED)
+    desk.wait(1.01)
+    assert desk.worker.dooms == [True, False]
+    assert desk.worker.signals == []
+    desk.worker.next_page = None
+    desk.begin(5, 1)
+    desk.wait(1.01)
+    assert desk.worker.signals == [signal.SIGTERM]
+
+
+def test_nobody_looks_at_an_idle_worker(desk: Desk) -> None:
+    for ident in range(1, 200):
+        desk.send(ident, 10.0)
+        desk.begin(ident)
+        desk.engine.outcome(desk.lane, ident, 0, 1, b"")
+        desk.worker.page = Begun(ident, 1, IDLE)
+    desk.wait(1000)
+    assert desk.timers.timeout() is None
+    assert desk.worker.looks <= 200
+    looks = desk.worker.looks
+    desk.wait(1000)
+    assert desk.worker.looks == looks
+
+
+def test_thousands_that_wait_need_few_looks(desk: Desk) -> None:
+    for ident in range(1, 1001):
+        desk.send(ident, 10.0)
+    desk.begin(1)
+    for _ in range(9):
+        desk.wait(1)
+    assert desk.worker.looks == 0
+    desk.wait(1.1)
+    assert desk.worker.looks == 2
+
+
+def test_a_lane_that_is_gone_is_forgotten(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    del desk.engine.lanes[desk.lane]
+    desk.wait(5)
+    assert desk.worker.looks == 0
+
+
+def test_a_reason_without_one(desk: Desk) -> None:
+    unknown: Any = desk.deadlines.reason(99)
+    assert unknown is None
