@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 from multiprocessing import process
 from typing import Any
 
@@ -109,7 +109,10 @@ def time_limit(timeout: Any) -> float | None:
         raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
     if not timeout > 0:
         raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}; leave it out for no limit")
-    return float(timeout)
+    try:
+        return float(timeout)
+    except OverflowError:  # an int beyond all floats
+        return inf
 
 
 def terms(timeout: Any, retries: Any) -> Terms:

@@ -112,13 +112,14 @@ class Submitter:
         """Submits one call; returns what must live for as long as its result may be asked for."""
         carry.pack()
         try:
-            payload = messages.call_payload(func, args, kwds, self._number(1))
+            terms = self._terms_of(limit)
+            payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
         except Exception as error:
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
             return []
         finally:
             held = self._packed()
-        self._intake.submit(Job(next(_numbers), payload, 1, sink, held, self._terms_of(limit)))
+        self._intake.submit(Job(next(_numbers), payload, 1, sink, held, terms))
         return held
 
     def chunks(
@@ -155,6 +156,7 @@ class Submitter:
             limit: Seconds that each item may take; None for the pool's.
         """
         terms = self._terms_of(limit)
+        limited = terms.limit is not None
         carry.pack()
         try:
             blob = dumps(func)
@@ -168,12 +170,12 @@ class Submitter:
             return number[0], number[1] + base
 
         def pickled(base: int, blobs: list[bytes]) -> Job:
-            payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base))
+            payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base), limited)
             return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *self._packed()], terms)
 
         def make(base: int, items: list[Any]) -> list[Job]:
             if messages.all_atomic(items):
-                payload = messages.chunk_payload(mode, blob, shared, items, None, numbered(base))
+                payload = messages.chunk_payload(mode, blob, shared, items, None, numbered(base), limited)
                 return [Job(next(_numbers), payload, len(items), partial(sink, base), held, terms)]
             return list(self._by_item(pickled, base, items, sink))
 

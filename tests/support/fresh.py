@@ -5,6 +5,7 @@ Who uses it: tests of the levels of isolation. What may go wrong: nothing of its
 
 from __future__ import annotations
 
+import glob
 import locale
 import os
 import random
@@ -27,7 +28,7 @@ def change_the_process() -> int:
     os.umask(0o111)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     locale.setlocale(locale.LC_ALL, "C.UTF-8")
-    os.open("/dev/null", os.O_RDONLY)
+    os.open("/dev/zero", os.O_RDONLY)
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     return os.getpid()
 
@@ -41,7 +42,7 @@ def state_of_the_process() -> tuple[Any, ...]:
         umask,
         signal.getsignal(signal.SIGUSR1),
         locale.setlocale(locale.LC_ALL),
-        len(os.listdir("/proc/self/fd")),
+        [*map(os.path.realpath, glob.glob("/proc/self/fd/*"))].count("/dev/zero"),
         threading.active_count(),
     )
 

@@ -39,7 +39,7 @@ class Case:
 
     def content(self, number: int = 0) -> Any:
         payload = self.jobs[number].payload
-        return loads(messages.open_payload(payload)[3])
+        return loads(messages.open_payload(payload)[4])
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 from . import messages
 from .ends import End, ParentGone
 from .messages import Request, dumps, frame, loads, safe_repr, safe_str
-from .page import IDLE, LOG_SIZE, RUNNING, Page
-from .setup import Setup, harden
+from .page import IDLE, LOG_SIZE, Page
+from .setup import Setup, harden, tell_nothing, tell_where_it_ends
 from .telling import facts_of, own_files, with_changes
 
 #: Exit code of a worker that cannot reach its parent, because a task closed its channel or because the parent is gone.
@@ -123,12 +123,15 @@ class Worker:
         self._after = after
         self._logged = 0
         self._copy = False
+        self._limited = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._mark_copy)
 
     def _mark_copy(self) -> None:
         # A task that forks and returns in both processes: the copy must neither answer nor take another task.
         self._copy = True
+        if self._limited:
+            tell_nothing()
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""
@@ -137,6 +140,8 @@ class Worker:
             if request.kind == messages.STOP:
                 return
             self._page.take_up(request.job, request.start)
+            if self._page.doomed:
+                self._await_doom(request.job, request.start)
             begun = perf_counter()
             if not whole:
                 self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
@@ -163,6 +168,7 @@ class Worker:
         load, single, stream, first = self._loader(request)
         for index in range(request.start, request.stop):
             answer = self._item(request.job, index, (stream, first + index), load)
+            self._page.done()
             if self._copy:
                 os._exit(0)
             if single:
@@ -191,7 +197,9 @@ class Worker:
         except BaseException as error:
             return frame(messages.FAILED, job, index, dumps(("unpickle-task", facts_of(error)[1])))
         told = (func, args, kwds) if self._guard.watches else None
-        self._page.mark(job, index, RUNNING)
+        if self._limited:
+            tell_where_it_ends(self._page.stack_file())
+        self._page.run(job, index)
         try:
             if self._before is None and self._after is None:
                 value = self._run(func, args, kwds)
@@ -256,7 +264,7 @@ class Worker:
     # -- chunks --------------------------------------------------------------------------------------------------
     def _loader(self, request: Request) -> tuple[Load, bool, int, int]:
         """How to get function and arguments of an item, whether the request is a single call, and its number."""
-        single, stream, first, pickle = messages.open_payload(request.payload)
+        single, self._limited, stream, first, pickle = messages.open_payload(request.payload)
         if single:
             return (lambda index: loads(pickle)), True, stream, first
         mode, func_blob, shared, pickled, items = loads(pickle)

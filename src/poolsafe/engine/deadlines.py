@@ -1,8 +1,9 @@
 """Time limits of tasks: which worker is ended when, for which item.
 
-The worker's page says since when it has what at hand; so a limit needs no timer of its own, and nothing is said when an
+The worker's page says since when it runs what; so a limit needs no timer of its own, and nothing is said when an
 item begins. A worker that was sent an item with a limit is looked at when that could have passed first, and then
-whenever it can have passed next: some looks for each limit that passes, and none while the pool is idle.
+whenever it can have passed next: some looks for each limit that passes, by one timer for all, and none while the pool
+is idle.
 
 Whether the item at hand is still the one that took too long is settled by two stores and two loads: the parent sets the
 worker's doom and looks at the page again; the worker names its next item and then looks for the doom. At least one of
@@ -14,16 +15,19 @@ Used by: supervisor, mortuary. What may go wrong: the process does not end by SI
 from __future__ import annotations
 
 import signal
+from math import inf
 from typing import NamedTuple
 
 from .core import Engine
 from .crew import Crew
-from .page import IDLE
+from .page import IDLE, RECEIVED
 from .timers import Timers
 
 #: Seconds that a task has, after its limit, for what it does on SIGTERM.
 GRACE = 0.5
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+#: Seconds that a task has besides for what comes before its function: a fresh worker may have to import a lot.
+LOADING = 30.0
 #: Seconds by which clocks may differ in their last digits.
 _SLACK = 0.0005
 
@@ -45,20 +49,35 @@ class Deadlines:
         self._timers = timers
         self._next: dict[int, float] = {}
         self._overdue: dict[int, Overdue] = {}
+        self._armed: float = inf
 
     def watch(self, lane: int, limit: float) -> None:
         """The lane's worker was sent an item that has so many seconds."""
         self._look_at(lane, self._timers.clock() + limit)
 
     def _look_at(self, lane: int, moment: float) -> None:
-        if moment < self._next.get(lane, float("inf")):
+        if moment < self._next.get(lane, inf):
             self._next[lane] = moment
-            self._timers.after(moment - self._timers.clock(), lambda: self._look(lane, moment))
+            self._arm()
 
-    def _look(self, lane: int, moment: float) -> None:
-        if self._next.get(lane) != moment:
-            return  # there was, or will be, an earlier one
-        del self._next[lane]
+    def _arm(self) -> None:
+        """One timer for all lanes: else each task of a pool with long limits would leave one behind."""
+        first = min(self._next.values(), default=inf)
+        if first < self._armed:
+            self._armed = first
+            self._timers.after(first - self._timers.clock(), self._look_round)
+
+    def _look_round(self) -> None:
+        now = self._timers.clock()
+        if now < self._armed - _SLACK:
+            return  # there was an earlier one
+        self._armed = inf
+        for lane in [lane for lane, moment in self._next.items() if moment <= now + _SLACK]:
+            del self._next[lane]
+            self._look(lane)
+        self._arm()
+
+    def _look(self, lane: int) -> None:
         known = self._engine.lanes.get(lane)
         if known is None or lane in self._overdue or lane not in self._crew.workers:
             return
@@ -69,10 +88,11 @@ class Deadlines:
         job, index, phase = worker.begun()
         part = known.parts.get(job)
         now = self._timers.clock()
-        if part is None or phase == IDLE or part.job.terms.limit is None:
-            self._look_at(lane, now + min(limits))  # those with a limit have not begun
+        since = worker.since()
+        if part is None or phase == IDLE or part.job.terms.limit is None or since == inf:
+            self._look_at(lane, now + min(limits))  # those with a limit have not begun, or are done
             return
-        due = worker.since() + part.job.terms.limit
+        due = since + part.job.terms.limit + (LOADING if phase == RECEIVED else 0.0)
         if now < due - _SLACK:
             self._look_at(lane, due)
         elif not self._end(lane, Overdue(job, index, part.job.terms.limit)):

@@ -63,8 +63,10 @@ _LONG, _LARGE = (bytes, str), 1 << 16
 #: A task's number: its stream, and its index there (`isolation.seeds.Number`). Of a chunk it is the first item's.
 NUMBER = struct.Struct("<QQ")
 
-# The first byte of a payload, before the number, tells a single call from a chunk of a map.
+# The first byte of a payload, before the number, tells a single call from a chunk of a map; with LIMITED added, the
+# items have a time limit.
 SINGLE, CHUNK = b"\x00", b"\x01"
+LIMITED = 2
 MAP, STARMAP = 1, 2
 
 
@@ -142,16 +144,22 @@ def _learn_reducers() -> None:
 loads: Callable[[bytes | bytearray | memoryview], Any] = pickle.loads
 
 
-def call_payload(func: Callable[..., Any], args: Any, kwds: Any, number: tuple[int, int] = (0, 0)) -> bytes:
+def call_payload(
+    func: Callable[..., Any], args: Any, kwds: Any, number: tuple[int, int] = (0, 0), limited: bool = False
+) -> bytes:
     """The payload of a single call."""
-    return SINGLE + NUMBER.pack(*number) + dumps((func, args, kwds))
+    return _kind(SINGLE, limited) + NUMBER.pack(*number) + dumps((func, args, kwds))
 
 
-def open_payload(payload: bytes) -> tuple[bool, int, int, memoryview]:
-    """Of a payload: whether it is a single call, its stream and index there, and the pickle."""
+def _kind(kind: bytes, limited: bool) -> bytes:
+    return bytes([kind[0] | LIMITED]) if limited else kind
+
+
+def open_payload(payload: bytes) -> tuple[bool, bool, int, int, memoryview]:
+    """Of a payload: whether it is a single call, has a time limit, its stream and index there, and the pickle."""
     view = memoryview(payload)
     stream, index = NUMBER.unpack_from(view, 1)
-    return payload[:1] == SINGLE, stream, index, view[1 + NUMBER.size :]
+    return not view[0] & CHUNK[0], bool(view[0] & LIMITED), stream, index, view[1 + NUMBER.size :]
 
 
 def by_reference(func: Any) -> bool:
@@ -170,10 +178,11 @@ def chunk_payload(
     items: list[Any],
     blobs: list[bytes] | None,
     number: tuple[int, int] = (0, 0),
+    limited: bool = False,
 ) -> bytes:
     """The payload of a chunk: `items` as they are when all are atomic, else one pickle for each (`blobs`)."""
     return (
-        CHUNK
+        _kind(CHUNK, limited)
         + NUMBER.pack(*number)
         + pickle.dumps((mode, func_blob, shared, blobs is not None, items if blobs is None else blobs), PROTOCOL)
     )

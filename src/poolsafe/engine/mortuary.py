@@ -122,9 +122,11 @@ class Mortuary:
         death = Death(worker.pid, code, *begun, unread, cut_off)
         stack = worker.take_stack()
         overdue = self._owner.deadlines.reason(lane)
-        if overdue is None or (overdue.job, overdue.index) != (begun.job, begun.index):
+        if overdue is None:
             return death
-        return death._replace(limit=overdue.limit, stack=stack)
+        if (overdue.job, overdue.index) != (begun.job, begun.index):
+            return death._replace(ended=True)
+        return death._replace(limit=overdue.limit, stack=stack, ended=True)
 
     def tick(self) -> None:
         """Ends workers that were told to end, have nothing left to do, and do not."""

@@ -5,7 +5,7 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
     0   u64 job id of the item at hand      12  u32 phase: IDLE, RECEIVED, RUNNING
     8   u32 index of the item at hand       16  u32 committed bytes of the log
                                             24  f64 seconds at work, 32 f64 of them in putting things back
-                                            40  f64 when the item came to hand (time.monotonic)
+                                            40  f64 since when it is in this phase (time.monotonic)
                                             48  u8  set by the parent: begin nothing more, the end is coming
                                             64  log: frames of finished items, exactly as they would be sent
 
@@ -25,6 +25,7 @@ import mmap
 import os
 import struct
 from contextlib import suppress
+from math import inf
 from multiprocessing import context, reduction
 from time import monotonic
 from typing import Any, NamedTuple
@@ -41,8 +42,8 @@ _COMMITTED = struct.Struct("@I")
 _TIMES = struct.Struct("@dd")
 _SINCE = struct.Struct("@d")
 _DOOM = 48
-#: Bytes for a worker's last stack: a hundred frames of the longest kind.
-STACK = 64 * 1024
+#: Bytes for a worker's last stack: a hundred frames, each with names of 500 characters that take ten bytes each.
+STACK = 1024 * 1024
 
 
 class Begun(NamedTuple):
@@ -121,7 +122,8 @@ class Page:
         self._pages: Pages | None = pages
         self._base = slot * SIZE
         self._stack = pages.count * SIZE + slot * STACK
-        self._fd = pages.fd  # the parent's; a forked worker has closed its own
+        self._stack_file: int | None = None
+        self._parents = os.getpid(), pages.fd
         self.doom(False)
         self.mark(0, 0, IDLE)
         self.commit(0)
@@ -130,40 +132,35 @@ class Page:
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
         assert self._pages is not None
-        return reduction.DupFd(self._pages.fd), self.slot, self._stack
+        return reduction.DupFd(self._pages.fd), self.slot, self._stack, self._parents
 
     def __setstate__(self, state: Any) -> None:
-        handle, self.slot, self._stack = state
+        handle, self.slot, self._stack, self._parents = state
         self._pages = None
         self._base = 0
+        self._stack_file = None
         fd = handle.detach()
         try:
             self.memory = mmap.mmap(fd, SIZE, offset=self.slot * SIZE)
-            self._fd = self._reopened(f"/proc/self/fd/{fd}")
         finally:
             os.close(fd)
 
-    def _reopened(self, path: str) -> int:
-        """A descriptor with a position of its own, at the room for the stack; -1 where there is no such thing.
+    def stack_file(self) -> int:
+        """In the worker: a descriptor for its last stack; -1 where there is no such thing.
 
-        Its number is high: what a task opens after it has closed everything is given low ones, and must not be
-        written to.
+        It has a position of its own, at the place for the stack, so the file is opened anew, as the parent's. Its
+        number is high: what a task opens after it has closed everything is given low ones, and is not to be written to.
         """
-        with suppress(OSError):
-            opened = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                os.lseek(opened, self._stack, os.SEEK_SET)
-                return _high(opened)
-            finally:
-                os.close(opened)
-        return -1
-
-    def stack_fd(self) -> int:
-        """In the worker: where to write its stack to; -1 when it cannot."""
-        if self._pages is not None:  # forked
-            self._fd = self._reopened(f"/proc/{os.getppid()}/fd/{self._fd}")
-            self._pages = None
-        return self._fd
+        if self._stack_file is None:
+            self._stack_file = -1
+            with suppress(OSError):
+                opened = os.open("/proc/{}/fd/{}".format(*self._parents), os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.lseek(opened, self._stack, os.SEEK_SET)
+                    self._stack_file = _high(opened)
+                finally:
+                    os.close(opened)
+        return self._stack_file
 
     # -- the worker's side ---------------------------------------------------------------------------------------
     def mark(self, job: int, index: int, phase: int) -> None:
@@ -174,6 +171,15 @@ class Page:
         """An item comes to hand, now."""
         _SINCE.pack_into(self.memory, self._base + 40, monotonic())
         _BEGUN.pack_into(self.memory, self._base, job, index, RECEIVED)
+
+    def run(self, job: int, index: int) -> None:
+        """The item's function is called, now."""
+        _SINCE.pack_into(self.memory, self._base + 40, monotonic())
+        _BEGUN.pack_into(self.memory, self._base, job, index, RUNNING)
+
+    def done(self) -> None:
+        """The item's answer is there; sending it takes what it takes."""
+        _SINCE.pack_into(self.memory, self._base + 40, inf)
 
     @property
     def doomed(self) -> bool:
@@ -204,7 +210,7 @@ class Page:
         return Begun(*_BEGUN.unpack_from(self.memory, self._base))
 
     def since(self) -> float:
-        """When that came to hand, by `time.monotonic`, which all processes of a machine share."""
+        """Since when it is in that phase, by `time.monotonic`, which all processes of a machine share."""
         since: float = _SINCE.unpack_from(self.memory, self._base + 40)[0]
         return since
 
@@ -214,7 +220,8 @@ class Page:
 
     def take_stack(self) -> str:
         """What the worker wrote of where it was, if it did."""
-        stack = self.memory[self._stack : self._stack + STACK].rstrip(b"\0")
+        end = self.memory.find(b"\0", self._stack, self._stack + STACK)
+        stack = self.memory[self._stack : end if end >= 0 else self._stack + STACK]
         if stack:  # the page is for another worker next
             self.memory[self._stack : self._stack + len(stack)] = bytes(len(stack))
         return stack.decode("utf-8", "replace")

@@ -38,7 +38,7 @@ class Recovery(Ledger):
         at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
         if job.ident in death.unread or not at_hand:
             # Unread, or received but not begun, or between two items of a chunk.
-            if part.next == part.start:
+            if part.next == part.start and not death.ended:  # else it may be at fault that workers die before it
                 part.attempts += 1
             if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
                 self._requeue(part, part.next, part.stop, part.attempts)

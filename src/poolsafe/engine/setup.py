@@ -68,13 +68,27 @@ def harden(setup: Setup) -> None:
     forget_dead_importers(setup.importing)
     setup.end.keep_private()
     setup.lifeline.arm()
-    _tell_where_it_ends(setup.page.stack_fd())
 
 
-def _tell_where_it_ends(fd: int) -> None:
-    """Has SIGTERM write down where the worker is, before it ends it: also within C code that holds the GIL."""
-    if fd >= 0 and hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGTERM, fd, all_threads=False, chain=True)
+def tell_where_it_ends(fd: int) -> None:
+    """From now on SIGTERM writes down where the process is, before it does what it did: also within C code.
+
+    `faulthandler` does not notice when its handler is replaced. So it is taken out, the handler of Python's put back,
+    whichever it is now, and it is put before that one.
+    """
+    if fd < 0 or not hasattr(faulthandler, "register"):
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    faulthandler.unregister(signal.SIGTERM)
+    if handler is not None:
+        signal.signal(signal.SIGTERM, handler)
+    faulthandler.register(signal.SIGTERM, fd, all_threads=False, chain=True)
+
+
+def tell_nothing() -> None:
+    """In a process that a task has forked: its end is not the worker's."""
+    if hasattr(faulthandler, "unregister"):
+        faulthandler.unregister(signal.SIGTERM)
 
 
 def _heed_not(number: int, frame: FrameType | None) -> None:

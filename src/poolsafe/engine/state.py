@@ -117,6 +117,7 @@ class Death(NamedTuple):
         unread: Ids of the jobs in messages that it never read.
         cut_off: Whether its channel ended before it did.
         limit, stack: When it was ended because the item took too long: what was allowed, and where it was.
+        ended: Whether it was ended because an item took too long, perhaps another one, which was done by then.
     """
 
     pid: int | None
@@ -128,6 +129,7 @@ class Death(NamedTuple):
     cut_off: bool = False
     limit: float | None = None
     stack: str = ""
+    ended: bool = False
 
     def loss(self, may_have_run: bool, part: Part | None = None) -> Lost:
         """What an item is settled with that this death took."""

@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+_LONGEST = 86400.0
+
 
 class Timers:
     """Calls in the order of their moments.
@@ -28,8 +30,9 @@ class Timers:
         heapq.heappush(self._heap, (self.clock() + delay, next(self._order), call))
 
     def timeout(self) -> float | None:
-        """Seconds until the next one is due; None when there is none."""
-        return max(self._heap[0][0] - self.clock(), 0.0) if self._heap else None
+        """Seconds until the next one is due, a day at most; None when there is none."""
+        # poll(2) counts milliseconds in an int, so a month would be too long.
+        return min(max(self._heap[0][0] - self.clock(), 0.0), _LONGEST) if self._heap else None
 
     def run_due(self) -> None:
         """Makes the calls whose moment has come."""

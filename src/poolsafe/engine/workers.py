@@ -70,7 +70,7 @@ class Worker(Protocol):
         """What it has at hand."""
 
     def since(self) -> float:
-        """Since when, by `time.monotonic`."""
+        """Since when it is in that phase, by `time.monotonic`."""
 
     def doom(self, doomed: bool) -> None:
         """Has it begin nothing more, as it is to be ended; or go on."""

@@ -34,6 +34,10 @@ def hold_the_gil() -> None:
     ctypes.PyDLL(None).pause()
 
 
+def hold_the_gil_for(seconds: float) -> None:
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
 def be_deaf() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -107,3 +111,58 @@ def note_and(tally: Tally, deed: Callable[[], Any]) -> None:
 
 def raise_value_error() -> NoReturn:
     raise ValueError("on purpose")
+
+
+class Stopping(Exception):
+    pass
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stopping
+
+
+def even_ones_tidy_up(i: int) -> int:
+    """Takes too long, and fails in its own way when it is told to end."""
+    if i % 2 == 0:
+        signal.signal(signal.SIGTERM, _stop)
+        wait_for_ever()
+    return i
+
+
+class Lingering:
+    def __del__(self) -> None:
+        time.sleep(1.5)
+
+
+left: Any = None
+
+
+def leave_what_lingers() -> str:
+    global left
+    left = Lingering()
+    return "done"
+
+
+def fork_one_that_is_terminated() -> None:
+    pid = os.fork()
+    if not pid:
+        try:
+            a_child_of_a_task()
+        finally:
+            os._exit(1)
+    time.sleep(0.1)
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+
+
+def a_child_of_a_task() -> None:
+    time.sleep(60)
+
+
+def set_a_handler() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def large_after(seconds: float) -> bytes:
+    time.sleep(seconds)
+    return bytes(10_000_000)

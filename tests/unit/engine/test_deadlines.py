@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from math import inf
 from typing import Any
 
 import pytest
 
 from poolsafe.engine.core import Engine
-from poolsafe.engine.deadlines import GRACE, Deadlines, Overdue
+from poolsafe.engine.deadlines import GRACE, LOADING, Deadlines, Overdue
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.state import Job, Terms
 from poolsafe.engine.timers import Timers
@@ -78,12 +79,12 @@ def desk() -> Desk:
     return Desk()
 
 
-@pytest.mark.parametrize("phase", [RECEIVED, RUNNING])
-def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int) -> None:
+@pytest.mark.parametrize(("phase", "more"), [(RECEIVED, LOADING), (RUNNING, 0.0)])
+def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int, more: float) -> None:
     desk.send(5, 2.0, count=3)
     desk.wait(0.5)
     desk.begin(5, 1, phase)
-    desk.wait(1.9)
+    desk.wait(1.9 + more)
     assert desk.worker.signals == []
     desk.wait(0.2)
     assert desk.worker.signals == [signal.SIGTERM]
@@ -184,3 +185,21 @@ def test_a_lane_that_is_gone_is_forgotten(desk: Desk) -> None:
 def test_a_reason_without_one(desk: Desk) -> None:
     unknown: Any = desk.deadlines.reason(99)
     assert unknown is None
+
+
+def test_long_limits_leave_no_timers_behind(desk: Desk) -> None:
+    for ident in range(1, 100):
+        desk.send(ident, 3600.0)
+        desk.begin(ident)
+        desk.engine.outcome(desk.lane, ident, 0, 1, b"")
+        desk.wait(0.1)
+        desk.deadlines.reason(desk.lane)
+    assert len(desk.timers._heap) == 1
+
+
+def test_what_is_being_sent_has_all_the_time(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    desk.begin(5)
+    desk.worker.since_when = inf
+    desk.wait(100)
+    assert desk.worker.signals == []

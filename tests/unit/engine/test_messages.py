@@ -97,10 +97,13 @@ def test_a_call_is_told_from_a_chunk() -> None:
     call = call_payload(square, (3,), {})
     chunk = chunk_payload(messages.MAP, dumps(square), True, [1, 2], None, (2, 3))
     assert call[:1] == messages.SINGLE
-    assert messages.open_payload(call) == (True, 0, 0, call[17:])
+    assert messages.open_payload(call) == (True, False, 0, 0, call[17:])
     assert loads(call[17:]) == (square, (3,), {})
     assert chunk[:1] == messages.CHUNK
-    assert messages.open_payload(chunk)[:3] == (False, 2, 3)
+    assert messages.open_payload(chunk)[:4] == (False, False, 2, 3)
+    assert messages.open_payload(call_payload(square, (3,), {}, (0, 5), True))[:4] == (True, True, 0, 5)
+    chunk = chunk_payload(messages.MAP, dumps(square), True, [1, 2], None, (2, 3), True)
+    assert messages.open_payload(chunk)[:4] == (False, True, 2, 3)
     assert loads(chunk[17:]) == (messages.MAP, dumps(square), True, False, [1, 2])
 
 
