@@ -148,7 +148,7 @@ class Calls:
         if problem is not None:
             self._submitter.fail_all(1, problem, result.arrive_at)
         else:
-            self._submitter.chunks(mode, func, items, size, result.arrive_at, limit)
+            result._held = self._submitter.chunks(mode, func, items, size, result.arrive_at, limit)
         return result
 
     def imap(

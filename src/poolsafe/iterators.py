@@ -49,6 +49,7 @@ class IMapIterator(_Base[T]):
     def __init__(self, pool: Any, home: Home) -> None:
         self._pool = pool
         self._home = home
+        self.held: dict[int, Any] = {}  # queues that went with the tasks, and may come back with the values
         self._arrived: dict[int, Outcome] = {}
         self._index = 0
         self._count = itertools.count(1)

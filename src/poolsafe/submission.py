@@ -20,10 +20,16 @@ from .engine.messages import dumps
 from .engine.state import NO_TERMS, Job, Terms
 from .failures import MADE, pickling_failure
 from .iterators import IMapIterator
-from .queues import carry, travel
+from .queues import carry
 
 #: Numbers jobs over all pools of the process, from 1 (0 means "none" in a worker's page).
 _numbers = itertools.count(1)
+
+
+def held_by(jobs: Iterable[Job]) -> dict[int, Any]:
+    """What must live for as long as any of the jobs does, once each."""
+    return {id(one): one for job in jobs for one in job.held or ()}
+
 
 #: Called with the index of the chunk's first item, an index within the chunk, kind and data.
 ChunkSink = Callable[[int, int, int, Any], None]
@@ -80,12 +86,9 @@ class Submitter:
     def _terms_of(self, limit: float | None) -> Terms:
         return self._terms if limit is None else self._terms._replace(limit=limit if isfinite(limit) else None)
 
-    def _packed(self) -> list[Any]:
-        """What the thread has pickled must live for as long as its task."""
-        held = travel.packed()
+    def _count(self, held: list[Any]) -> None:
         if held:
             self.carried.update(carry.names(held))
-        return held
 
     def _number(self, count: int) -> tuple[int, int]:
         """Numbers tasks, in the order of submission; returns the first one's."""
@@ -110,15 +113,14 @@ class Submitter:
         limit: float | None = None,
     ) -> list[Any]:
         """Submits one call; returns what must live for as long as its result may be asked for."""
-        carry.pack()
+        terms = self._terms_of(limit)
         try:
-            terms = self._terms_of(limit)
-            payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
+            with carry.packing() as held:
+                payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
         except Exception as error:
             self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
             return []
-        finally:
-            held = self._packed()
+        self._count(held)
         self._intake.submit(Job(next(_numbers), payload, 1, sink, held, terms))
         return held
 
@@ -130,13 +132,14 @@ class Submitter:
         size: int,
         sink: ChunkSink,
         limit: float | None = None,
-    ) -> None:
-        """Submits all items, `size` to a message."""
+    ) -> list[Any]:
+        """Submits all items, `size` to a message; returns what must live for as long as results may be asked for."""
         make = self.chunk_maker(mode, func, sink, self._number(len(items)), limit)
         jobs: list[Job] = []
         for start in range(0, len(items), size):
             jobs += make(start, list(items[start : start + size]))
         self._intake.submit_all(jobs)
+        return [*held_by(jobs).values()]
 
     def chunk_maker(
         self,
@@ -157,21 +160,21 @@ class Submitter:
         """
         terms = self._terms_of(limit)
         limited = terms.limit is not None
-        carry.pack()
         try:
-            blob = dumps(func)
+            with carry.packing() as held:  # what the function carries goes with every chunk
+                blob = dumps(func)
         except Exception as error:
             return partial(self._all_fail, pickling_failure(error), sink)
-        finally:
-            held = self._packed()  # what the function carries goes with every chunk
+        self._count(held)
         shared = messages.by_reference(func)
 
         def numbered(base: int) -> tuple[int, int]:
             return number[0], number[1] + base
 
-        def pickled(base: int, blobs: list[bytes]) -> Job:
+        def pickled(base: int, blobs: list[bytes], with_them: list[Any]) -> Job:
+            self._count(with_them)
             payload = messages.chunk_payload(mode, blob, shared, [], blobs, numbered(base), limited)
-            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *self._packed()], terms)
+            return Job(next(_numbers), payload, len(blobs), partial(sink, base), [*held, *with_them], terms)
 
         def make(base: int, items: list[Any]) -> list[Job]:
             if messages.all_atomic(items):
@@ -182,22 +185,24 @@ class Submitter:
         return make
 
     def _by_item(
-        self, pickled: Callable[[int, list[bytes]], Job], base: int, items: list[Any], sink: ChunkSink
+        self, pickled: Callable[[int, list[bytes], list[Any]], Job], base: int, items: list[Any], sink: ChunkSink
     ) -> Iterator[Job]:
         good: list[bytes] = []
-        carry.pack()
+        held: list[Any] = []
         for at, item in enumerate(items, base):
             try:
-                good.append(dumps(item))
+                with carry.packing() as notes:
+                    blob = dumps(item)
             except Exception as error:
                 self._fail(Job(next(_numbers), b"", 1, partial(sink, at)), pickling_failure(error, at))
                 if good:
-                    yield pickled(at - len(good), good)
-                    carry.pack()
-                good = []
+                    yield pickled(at - len(good), good, held)
+                good, held = [], []
+            else:
+                good.append(blob)
+                held += notes
         if good:
-            yield pickled(base + len(items) - len(good), good)
-        travel.packed()
+            yield pickled(base + len(items) - len(good), good, held)
 
     def _all_fail(self, error: BaseException, sink: ChunkSink, base: int, items: list[Any]) -> list[Job]:
         for index in range(len(items)):
@@ -293,7 +298,10 @@ class Feeder:
                 items = list(itertools.islice(iterator, self._size))
                 if not items:
                     break
-                self._submitter.send_all(make(given, items))
+                jobs = make(given, items)
+                target.held.update(held_by(jobs))
+                self._submitter.send_all(jobs)
+                del jobs
                 given += len(items)
                 del items  # while the iterator or the workers keep us waiting, hold nothing of the user's
                 target.wait_for_room(given, self._ahead)

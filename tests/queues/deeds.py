@@ -10,6 +10,7 @@ import queue
 import random
 import signal
 import threading
+import time
 from typing import Any
 
 from tests.support.gates import Gate, Tally
@@ -267,3 +268,82 @@ def change_text(text: Any) -> tuple[bytes, bytes]:
 
 def put_unloadable(q: Any) -> None:
     q.put(Unloadable())
+
+
+def arrive_and_acquire(arrived: Tally, semaphore: Any) -> None:
+    arrived.add(os.getpid())
+    semaphore.acquire()
+
+
+def lock_and_get(lock: Any, jobs: Any, pids: Any) -> Any:
+    with lock:
+        pids.put(os.getpid())
+        return jobs.get()
+
+
+def be_refused_and_die(lock: Any) -> None:
+    lock.acquire()
+    refused: list[BaseException] = []
+
+    def release() -> None:
+        try:
+            lock.release()
+        except AssertionError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=release)
+    thread.start()
+    thread.join()
+    assert refused
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CutOff(Exception):
+    pass
+
+
+def be_cut_off_with(lock: Any, jobs: Any, inside: Any, go: Any) -> None:
+    def ring(*_: object) -> None:
+        raise CutOff
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with lock:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                jobs.get()
+            except CutOff:
+                inside.set()
+            go.wait()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def lock_in_a_handler(lock: Any, told: Any, jobs: Any) -> Any:
+    def ring(*_: object) -> None:
+        told.put(lock.acquire(timeout=5))
+        lock.release()
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with lock:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            return jobs.get()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def slowest_put(q: Any, count: int) -> float:
+    slowest = 0.0
+    for _ in range(count):
+        begun = time.monotonic()
+        q.put(bytes(5000), timeout=0.1)
+        slowest = max(slowest, time.monotonic() - begun)
+    return slowest
+
+
+def put_in_queues(args: Any) -> list[str]:
+    for one in args:
+        if hasattr(one, "put"):
+            one.put(6)
+    return [type(one).__name__ for one in args]

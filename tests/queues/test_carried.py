@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import queue
@@ -18,6 +19,7 @@ import pytest
 from poolsafe import IsolatedPool, QueueGone, WorkerLost
 from tests.queues import deeds
 from tests.support.gates import Gate, Tally, wait_for
+from tests.support.scripts import run_python
 from tests.survival.conftest import MakePool
 
 LIMIT = 20
@@ -97,6 +99,10 @@ def test_more_than_a_pipe_holds_comes_in_order(pool: IsolatedPool, q: Any) -> No
     items = [(i, b"." * (i * 37 % 5000)) for i in range(300)]
     pool.apply(deeds.put_all, (q, items))
     assert [q.get(timeout=LIMIT) for _ in items] == items
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_int)]
 
 
 class Holder:
@@ -301,6 +307,44 @@ def test_a_lock_is_released_when_its_holder_is_killed(make_pool: MakePool, ctx: 
     lock.release()
 
 
+def test_a_permit_is_not_taken_by_one_that_was_killed(make_pool: MakePool, ctx: BaseContext, tmp_path: Path) -> None:
+    pool = make_pool(1, isolation=None)
+    for i in range(3):
+        semaphore, arrived = ctx.Semaphore(0), Tally(tmp_path / f"arrived-{i}")
+        lost = pool.apply_async(deeds.arrive_and_acquire, (arrived, semaphore))
+        wait_for(lambda arrived=arrived: len(arrived.entries()) == 1, LIMIT, "the task")  # type: ignore[misc]
+        os.kill(int(arrived.entries()[0]), signal.SIGKILL)
+        with pytest.raises(WorkerLost):
+            lost.get(LIMIT)
+        semaphore.release()
+        assert semaphore.acquire(timeout=LIMIT)
+
+
+def test_a_lock_is_released_though_an_item_is_on_its_way(make_pool: MakePool, ctx: BaseContext) -> None:
+    """To a worker that is stopped, and then killed; the item is larger than the pipe, and nobody reads it."""
+    pool = make_pool(1, isolation=None)
+    lock, jobs, pids = ctx.Lock(), ctx.Queue(), queue.Queue[int]()
+    lost = pool.apply_async(deeds.lock_and_get, (lock, jobs, pids))
+    pid = pids.get(timeout=LIMIT)
+    os.kill(pid, signal.SIGSTOP)
+    jobs.put(bytes(200_000))
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(WorkerLost):
+        lost.get(LIMIT)
+    assert lock.acquire(timeout=LIMIT)
+    assert len(jobs.get(timeout=LIMIT)) == 200_000
+    jobs.close()
+    jobs.join_thread()
+
+
+def test_a_lock_that_another_thread_tries_to_release(make_pool: MakePool, ctx: BaseContext) -> None:
+    pool = make_pool(1, isolation=None)
+    lock = ctx.RLock()
+    with pytest.raises(WorkerLost):
+        pool.apply(deeds.be_refused_and_die, (lock,))
+    assert lock.acquire(timeout=LIMIT)
+
+
 # -- locks and values ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["Lock", "RLock", "Semaphore", "BoundedSemaphore"])
 def test_a_lock_excludes(pool: IsolatedPool, ctx: BaseContext, name: str) -> None:
@@ -337,6 +381,37 @@ def test_a_recursive_lock(pool: IsolatedPool, ctx: BaseContext) -> None:
     lock.release()
 
 
+def test_a_call_that_is_cut_off_costs_no_lock(pool: IsolatedPool, ctx: BaseContext) -> None:
+    lock, jobs, inside, go = ctx.Lock(), ctx.Queue(), ctx.Event(), ctx.Event()
+    done = pool.apply_async(deeds.be_cut_off_with, (lock, jobs, inside, go))
+    assert inside.wait(LIMIT)
+    assert not lock.acquire(timeout=0.2)
+    go.set()
+    done.get(LIMIT)
+    assert lock.acquire(False)
+    jobs.close()
+
+
+def test_a_handler_has_the_locks_of_its_thread(pool: IsolatedPool, ctx: BaseContext) -> None:
+    lock, told, jobs = ctx.RLock(), queue.Queue[bool](), queue.Queue[int]()
+    done = pool.apply_async(deeds.lock_in_a_handler, (lock, told, jobs))
+    assert told.get(timeout=LIMIT) is True
+    jobs.put(1)
+    assert done.get(LIMIT) == 1
+
+
+def test_a_lock_that_a_task_left_is_the_parents_to_release(make_pool: MakePool, ctx: BaseContext) -> None:
+    lock = ctx.Lock()
+    pool = make_pool(1, isolation=None)
+    pool.apply(deeds.call, (lock, "acquire"))
+    lock.release()
+    assert lock.acquire(timeout=LIMIT)
+    pool.terminate()
+    pool.join()
+    wait_for(lambda: not any("poolsafe-carried" in t.name for t in threading.enumerate()), LIMIT, "the thread's end")
+    assert not lock.acquire(False), "it is held, by this thread"
+
+
 def test_a_semaphore(pool: IsolatedPool, ctx: BaseContext) -> None:
     semaphore = ctx.Semaphore(2)
     assert pool.apply(deeds.call, (semaphore, "acquire")) is True
@@ -370,7 +445,86 @@ def test_values_and_arrays(pool: IsolatedPool, ctx: BaseContext) -> None:
         pool.apply(deeds.call, (value, "get_obj"))
 
 
+def test_structures_are_refused(pool: IsolatedPool, ctx: BaseContext) -> None:
+    for kind in (Point, ctypes.c_int * 2):
+        with pytest.raises(TypeError, match="of structures"):
+            pool.apply(deeds.same, (ctx.Array(kind, 2),))  # type: ignore[arg-type]
+
+
 # -- around it -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("q", [("queue.Queue", 1), ("Queue", 1)], indirect=True)
+def test_what_a_task_took_is_taken_when_its_result_is_there(pool: IsolatedPool, q: Any) -> None:
+    for i in range(60):
+        q.put(i)
+        assert pool.apply(deeds.get_some, (q, 1)) == [i]
+        q.put_nowait("there is room")
+        assert q.get(timeout=LIMIT) == "there is room"
+        assert q.empty()
+
+
+@pytest.mark.parametrize("way", ["map", "starmap_async", "imap", "imap_unordered"])
+def test_it_comes_home_as_itself_from_a_map(pool: IsolatedPool, way: str) -> None:
+    q, ours = queue.Queue[int](), pool.Queue()
+    items: Any = [(q,), (ours,)] if "star" in way else [q, ours]
+    found = getattr(pool, way)(deeds.same, items, 1)
+    found = list(found.get(LIMIT) if "async" in way else found)
+    assert len(found) == 2
+    assert any(one is q for one in found)
+    next(one for one in found if one is not q).put(3)
+    assert ours.get_nowait() == 3
+
+
+def test_a_time_limit_of_a_put_is_kept(pool: IsolatedPool, ctx: BaseContext) -> None:
+    q = ctx.Queue()
+    eater = threading.Thread(target=lambda: [*iter(q.get, None)])
+    eater.start()
+    assert pool.apply(deeds.slowest_put, (q, 20)) < 0.9
+    q.put(None)
+    eater.join()
+    q.close()
+    q.join_thread()
+
+
+def test_a_program_ends_though_nobody_has_read(start_method: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = run_python(tmp_path / "program.py", start_method, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+PROGRAM = """
+import multiprocessing as mp, sys
+from poolsafe import IsolatedPool
+
+def put(q):
+    q.put(b"x" * 1_000_000)
+
+if __name__ == "__main__":
+    ctx = mp.get_context(sys.argv[1])
+    q = ctx.Queue()
+    with IsolatedPool(1, context=ctx) as pool:
+        pool.apply(put, (q,))
+    print("done", flush=True)
+"""
+
+
+class Submits:
+    """Submits something else while it is pickled."""
+
+    def __init__(self, pool: IsolatedPool, other: Any) -> None:
+        self.pool, self.other = pool, other
+
+    def __reduce__(self) -> Any:
+        self.pool.apply_async(deeds.put_all, (self.other, [5]))
+        return int, ()
+
+
+def test_submitting_while_arguments_are_pickled(pool: IsolatedPool) -> None:
+    mine, other = queue.Queue[int](), queue.Queue[int]()
+    for args in ((mine, Submits(pool, other)), (Submits(pool, other), mine)):
+        assert len(pool.apply(deeds.put_in_queues, (args,))) == 2
+        assert (mine.get(timeout=LIMIT), other.get(timeout=LIMIT)) == (6, 5)
+
+
 def test_an_object_is_let_go_of(pool: IsolatedPool, tmp_path: Path) -> None:
     q: Any = queue.Queue()
     gate = Gate(tmp_path / "gate")

@@ -23,8 +23,8 @@ from .carried import Carried, Loan
 #: Seconds after which a call that waits looks whether anybody waits for it.
 MOMENT = 0.05
 
-#: Called with a status and what follows it.
-Reply = Callable[[int, bytes], None]
+#: Called with a status and what follows it; whether the client is still there.
+Reply = Callable[[int, bytes], bool]
 
 
 class _NobodyWaits(Exception):
@@ -79,31 +79,34 @@ class Actor:
             if operation == wire.TAKEN:
                 if loan is not None:
                     loan.taken()
+                self._reply(wire.OK, b"")
             else:
                 self._serve(carried, content)
             del carried, content  # while nobody asks, nothing of the user's is kept alive
-        if self._loan is not None:
-            self._loan.put_back()
         for holding in self._holding:
             holding.left(self)
+        if self._loan is not None:
+            self._loan.put_back()
 
     def _serve(self, carried: Carried, content: bytes) -> None:
         self._serving = carried
-        self._reply(*self._answer(carried, content))
-        self._serving = None
-        (self._holding.add if carried.holds(self) else self._holding.discard)(carried)
-
-    def _answer(self, carried: Carried, content: bytes) -> tuple[int, bytes]:
+        method, value = "", None
         try:
-            value = carried.call(self, *loads(content))
+            method, args = loads(content)
+            value = carried.call(self, method, args)
             if isinstance(value, Loan):
                 self._loan = value
-                return wire.OK, value.data
-            return wire.OK, dumps(value)
+                status, content = wire.OK, value.data
+            else:
+                status, content = wire.OK, dumps(value)
         except _NobodyWaits:
-            return wire.GONE, b""
+            status, content = wire.GONE, b""
         except BaseException as error:  # the object's own, or its item's
-            return wire.RAISED, _told(error)
+            status, content = wire.RAISED, _told(error)
+        if not self._reply(status, content) and status == wire.OK:
+            carried.unheard(method, value)
+        self._serving = None
+        (self._holding.add if carried.holds(self) else self._holding.discard)(carried)
 
 
 def _told(error: BaseException) -> bytes:

@@ -16,10 +16,13 @@ from __future__ import annotations
 import contextlib
 import queue
 import select
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from ..engine.messages import dumps, loads
+from ..engine.signals import start_deaf
 
 #: A write of no more bytes never blocks on a pipe that is ready for writing (pipe(7)); less what is written before.
 _WHOLE = getattr(select, "PIPE_BUF", 512) - 8
@@ -66,6 +69,9 @@ class Carried:
             Exception: The object's own.
         """
         return getattr(self, "do_" + method)(actor, *args)
+
+    def unheard(self, method: str, value: Any) -> None:
+        """What a call returned has reached nobody: its client has ended."""
 
     def holds(self, actor: Actor) -> bool:
         """Whether a client holds what `left` must release."""
@@ -167,18 +173,50 @@ class ThreadQueue(_AnyQueue):
                 original.all_tasks_done.wait(seconds)
 
 
-class _Whole:
-    """Pickles to what it was made of: for a queue that pickles what is put."""
+class _Later:
+    """Writes to a pipe what it does not take now, in a thread that nobody waits for."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, original: Any) -> None:
+        self._original = original
+        self._lock = threading.Lock()
+        self._waiting: deque[bytes] = deque()
+        self._running = False
 
-    def __reduce__(self) -> Any:
-        return loads, (self._data,)
+    @property
+    def idle(self) -> bool:
+        """Whether everything is written."""
+        return not self._waiting
+
+    def write(self, data: bytes) -> None:
+        """Has it written, after what was given before."""
+        with self._lock:
+            self._waiting.append(data)
+            if self._running:
+                return
+            self._running = True
+        start_deaf(threading.Thread(target=self._run, name="poolsafe-carried-pipe", daemon=True))
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._running = False
+                    return
+            try:
+                with self._original._wlock or contextlib.nullcontext():
+                    self._original._writer.send_bytes(self._waiting[0])
+            except (OSError, ValueError):  # closed, or nobody can read it any more
+                self._waiting.clear()
+            else:
+                self._waiting.popleft()
 
 
 class SimplePipeQueue(_AnyQueue):
     """A `multiprocessing.SimpleQueue`: a pipe, a lock for its readers, and one for its writers."""
+
+    def __init__(self, original: Any) -> None:
+        super().__init__(original)
+        self.later: _Later = _Later(original)
 
     def take(self, seconds: float) -> Loan | None:
         original = self.original
@@ -190,14 +228,10 @@ class SimplePipeQueue(_AnyQueue):
             data = original._reader.recv_bytes()
         finally:
             original._rlock.release()
-        return Loan(data, lambda: self._put_back(data), self.taken)
+        return Loan(data, lambda: self.later.write(data), self.taken)
 
     def taken(self) -> None:
         """Somebody has got an item."""
-
-    def _put_back(self, data: bytes) -> None:
-        with self.original._wlock or contextlib.nullcontext():
-            self.original._writer.send_bytes(data)
 
     def add(self, item: Any, seconds: float) -> bool:
         return self.write(item, seconds, any_size=True)
@@ -223,42 +257,23 @@ class SimplePipeQueue(_AnyQueue):
 class PipeQueue(SimplePipeQueue):
     """A `multiprocessing.Queue`.
 
-    Its `put` leaves the item to a thread, so that there may be nothing to `get` a moment later. What is small goes
-    straight into the pipe instead, and so is there before the task has ended; until the pipe is full for once, for what
-    comes later must not overtake.
+    What is small goes straight into the pipe, and so is there before the task has ended; what the pipe does not take is
+    written by a thread of ours. Not by the queue's own `put`: the program would wait at its end for that to be read.
     """
-
-    def __init__(self, original: Any) -> None:
-        super().__init__(original)
-        self._straight = hasattr(select, "poll")
 
     def taken(self) -> None:
         self.original._sem.release()  # not before: should the item come back, then there is room for it
 
     def add(self, item: Any, seconds: float) -> bool:
-        original = self.original
-        if self._straight and not original._closed:
-            if not original._sem.acquire(True, seconds):
-                return False
-            self.one_more()
-            if self.write(item, _SHORT):
-                return True
-            self.one_less()
-            original._sem.release()
-        self._straight = False
-        try:
-            original.put(_Whole(item), True, seconds)
-        except queue.Full:
+        if not self.original._sem.acquire(True, seconds):
             return False
-        with contextlib.suppress(OSError):
-            original._reader.poll(1)  # its thread has begun
+        self.one_more()
+        if not self.later.idle or not self.write(item, _SHORT):
+            self.later.write(item)
         return True
 
     def one_more(self) -> None:
         """There is one more item to be dealt with."""
-
-    def one_less(self) -> None:
-        """There is not."""
 
 
 class JoinablePipeQueue(PipeQueue):
@@ -267,9 +282,6 @@ class JoinablePipeQueue(PipeQueue):
     def one_more(self) -> None:
         with self.original._cond:
             self.original._unfinished_tasks.release()
-
-    def one_less(self) -> None:
-        self.original.task_done()
 
     def do_join(self, actor: Actor) -> None:
         original = self.original

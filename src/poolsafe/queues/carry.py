@@ -51,12 +51,12 @@ _REFUSED = {"multiprocessing.synchronize": ("Condition", "Barrier")}
 _unseen = set(_KINDS)
 
 
-def pack() -> None:
-    """From now on, what this thread pickles is carried, and noted (`travel.packed`)."""
+def packing() -> travel.Packing:
+    """A context in which what this thread pickles is carried, and noted."""
     if _unseen:
         for name in [name for name in _unseen if name in sys.modules]:
             _learn(name)
-    travel.pack()
+    return travel.Packing()
 
 
 def names(noted: list[Any]) -> list[str]:

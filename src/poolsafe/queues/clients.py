@@ -252,10 +252,11 @@ class Client(Sender):
                 raise Misbehaved from None
         self._actor.ask(operation, carried, content)
 
-    def _answer(self, status: int, content: bytes) -> None:
+    def _answer(self, status: int, content: bytes) -> bool:
         with self._hub.lock:
             if self.known:
                 self.reply(status, content)
+            return self.known
 
     def _wait(self, store: Store, ident: int, begin: Callable[[_Waiting], None]) -> None:
         self.waiting = waiting = _Waiting(self, store, ident)

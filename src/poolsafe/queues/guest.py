@@ -16,7 +16,7 @@ from typing import Any
 from ..engine.messages import dumps, loads
 from ..errors import QueueGone
 from . import hub, wire
-from .link import link_to
+from .link import Link, link_for, link_to
 
 
 def _gone() -> QueueGone:
@@ -52,6 +52,9 @@ class Guest:
     def __repr__(self) -> str:
         return f"<poolsafe.{type(self).__name__} number {self._ident}, of another process>"
 
+    def _link(self) -> Link:
+        return link_to(self._address)
+
     def _call(self, method: str, *args: Any) -> Any:
         """Has a method called, and gives what it returns.
 
@@ -60,7 +63,7 @@ class Guest:
         """
         request = [dumps((method, args))]
         try:
-            link = link_to(self._address)
+            link = self._link()
             if method == "get":
                 status, content = link.fetch(self._ident, request)
             else:
@@ -126,13 +129,19 @@ class CarriedQueue(Guest):
 class CarriedLock(Guest):
     """Stands for a `multiprocessing.Lock` or `RLock`; released when the worker dies that holds it."""
 
+    def _link(self) -> Link:
+        return link_for(self._address, self._ident)
+
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes it, or returns False when it cannot be had in time."""
-        return bool(self._call("acquire", block, timeout))
+        done = bool(self._call("acquire", block, timeout))
+        self._link().holds += done
+        return done
 
     def release(self) -> None:
         """Gives it back."""
         self._call("release")
+        self._link().holds -= 1
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -169,12 +178,28 @@ class CarriedEvent(Guest):
         return bool(self._call("wait", timeout))
 
 
+def _is_plain(original: Any) -> bool:
+    """Whether its items are numbers or characters, which ctypes gives as Python's own."""
+    kind = original.get_obj()._type_
+    return isinstance(kind, str) or isinstance(getattr(kind, "_type_", None), str)
+
+
 class _Shared(Guest):
     """What values and arrays have."""
 
     @staticmethod
     def needs(original: Any) -> Any:
+        if not _is_plain(original):
+            raise TypeError(
+                f"a multiprocessing.{type(original).__name__} of structures or arrays cannot be passed to a task\n"
+                "What a task changed in one of them would be changed in a copy.\n"
+                "Use an array of plain numbers; or pass it to the workers by initargs, which makes them inherit it."
+            )
         return original.get_lock()
+
+    def _link(self) -> Link:
+        link: Link = self._needs._link()  # where the lock is held
+        return link
 
     def get_lock(self) -> Any:
         """The lock that guards it."""

@@ -46,6 +46,7 @@ class Link:
         self._socket = dial.connected(address)
         self._ahead: dict[int, deque[Any]] = {}
         self._unsure = False  # whether the owner may not know yet what was taken
+        self.holds: int = 0  # how often what it is for is taken, when that is a lock
         self.busy: bool = False  # a question is on its way: who asks meanwhile, in a signal handler, needs another link
 
     def close(self) -> None:
@@ -169,7 +170,7 @@ class Link:
         try:
             status, content = self.ask(wire.CALL, ident, request)
             if status == wire.OK:
-                self.tell(wire.TAKEN, ident)
+                self.ask(wire.TAKEN, ident)  # answered, or the task's result could be there before
         except BaseException:  # it goes back, with the connection
             self.close()
             raise
@@ -287,8 +288,20 @@ def link_to(address: Address) -> Link:
     stream = _streams.get(address)
     if stream is not None:
         stream.flush()
-    links: dict[Address, Link] = _own.__dict__
-    link = links.get(address)
+    return _link(address, 0)
+
+
+def link_for(address: Address, lock: int) -> Link:
+    """The calling thread's connection for one lock, and what it guards: the owner's thread that holds it for us.
+
+    So a call that is cut off, and loses its connection for that, costs no other lock that the thread has.
+    """
+    return _link(address, lock)
+
+
+def _link(address: Address, purpose: int) -> Link:
+    links: dict[Any, Link] = _own.__dict__
+    link = links.get((address, purpose))
     if link is not None and link.busy:
         return Link(address)
     if link is None or link.closed:
@@ -296,7 +309,7 @@ def link_to(address: Address) -> Link:
             one.close_if_ended()
             if one.closed:
                 links.pop(where, None)
-        link = links[address] = Link(address)
+        link = links[address, purpose] = Link(address)
     return link
 
 
@@ -305,7 +318,11 @@ def flush() -> None:
     for stream in list(_streams.values()):
         with contextlib.suppress(QueueGone):  # nobody can have it any more, and nobody waits for it
             stream.flush()
-    for link in list(_own.__dict__.values()):
+    for key, link in list(_own.__dict__.items()):
+        if key[1]:  # of a lock
+            if link.holds <= 0:
+                _own.__dict__.pop(key).close()
+            continue
         with contextlib.suppress(QueueGone):
             link.settle()
 

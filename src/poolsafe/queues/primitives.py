@@ -18,6 +18,10 @@ class Semaphore(Carried):
     def do_acquire(self, actor: Actor, block: bool = True, timeout: float | None = None) -> bool:
         return any(self.original.acquire(True, seconds) for seconds in actor.moments(block, timeout))
 
+    def unheard(self, method: str, value: Any) -> None:
+        if method == "acquire" and value:
+            self.original.release()
+
     def do_release(self, _: Actor) -> None:
         self.original.release()
 
@@ -38,19 +42,24 @@ class Lock(Semaphore):
             self._holders[actor] = self._holders.get(actor, 0) + 1
         return done
 
+    def unheard(self, method: str, value: Any) -> None:
+        """Nothing: `left` follows."""
+
     def do_release(self, actor: Actor) -> None:
+        super().do_release(actor)
         holder = actor if actor in self._holders else next(iter(self._holders), actor)
         count = self._holders.pop(holder, 0) - 1
         if count > 0:
             self._holders[holder] = count
-        super().do_release(actor)
 
     def holds(self, actor: Actor) -> bool:
         return actor in self._holders
 
     def left(self, actor: Actor) -> None:
         for _ in range(self._holders.pop(actor, 0)):
-            with contextlib.suppress(ValueError, AssertionError):  # its process has released it by itself
+            if not self.original._semlock._is_mine():
+                return  # this process has released it by itself, and perhaps taken it again
+            with contextlib.suppress(ValueError, AssertionError):
                 self.original.release()
 
 

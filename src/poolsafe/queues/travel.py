@@ -10,29 +10,34 @@ from typing import Any
 
 
 class _Luggage(threading.local):
-    packing: list[Any] | None = None
+    notes: list[Any] | None = None
 
 
 _luggage = _Luggage()
 
 
-def pack() -> None:
-    """From now on, what this thread pickles is noted."""
-    _luggage.packing = []
+class Packing:
+    """A context in which what this thread pickles is noted; gives the list of notes.
+
+    A signal handler or a `__reduce__` may submit something else meanwhile: that has a list of its own.
+    """
+
+    def __enter__(self) -> list[Any]:
+        self._outer = _luggage.notes
+        notes: list[Any] = []
+        _luggage.notes = notes
+        return notes
+
+    def __exit__(self, *_: object) -> None:
+        _luggage.notes = self._outer
 
 
 def packing() -> bool:
     """Whether what this thread pickles is noted."""
-    return _luggage.packing is not None
-
-
-def packed() -> list[Any]:
-    """What was noted since `pack`; nothing more is."""
-    items, _luggage.packing = _luggage.packing, None
-    return items or []
+    return _luggage.notes is not None
 
 
 def note(thing: Any) -> None:
     """This is being pickled."""
-    if _luggage.packing is not None:
-        _luggage.packing.append(thing)
+    if _luggage.notes is not None:
+        _luggage.notes.append(thing)
