@@ -42,8 +42,9 @@ _COMMITTED = struct.Struct("@I")
 _TIMES = struct.Struct("@dd")
 _SINCE = struct.Struct("@d")
 _DOOM = 48
-#: Bytes for a worker's last stack: a hundred frames, each with names of 500 characters that take ten bytes each.
-STACK = 1024 * 1024
+#: Bytes for a worker's last stack: a hundred frames, the most that there are, each with two names of 500 characters,
+#: the longest. Only where these are not of Latin letters it may not do; then the next one's has a false end.
+STACK = 256 * 1024
 
 
 class Begun(NamedTuple):
@@ -64,6 +65,11 @@ def _high(fd: int) -> int:
         return int(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
 class Pages:
     """The pages of a pool's workers: one piece of memory, so that a worker does not cost a descriptor for it.
 
@@ -77,6 +83,7 @@ class Pages:
     def __init__(self, count: int) -> None:
         self.count: int = count
         self.fd = memory_file("poolsafe-pages", count * (SIZE + STACK))  # what is not touched takes no memory
+        self.identity: tuple[int, int] = _identity(self.fd)
         try:
             self.memory = mmap.mmap(self.fd, count * (SIZE + STACK))
         except BaseException:
@@ -123,7 +130,7 @@ class Page:
         self._base = slot * SIZE
         self._stack = pages.count * SIZE + slot * STACK
         self._stack_file: int | None = None
-        self._parents = os.getpid(), pages.fd
+        self._parents = os.getpid(), pages.fd, pages.identity
         self.doom(False)
         self.mark(0, 0, IDLE)
         self.commit(0)
@@ -154,8 +161,11 @@ class Page:
         if self._stack_file is None:
             self._stack_file = -1
             with suppress(OSError):
-                opened = os.open("/proc/{}/fd/{}".format(*self._parents), os.O_RDWR | os.O_CLOEXEC)
+                pid, number, identity = self._parents
+                opened = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
                 try:
+                    if _identity(opened) != identity:  # the parent has given the number to something else
+                        return -1
                     os.lseek(opened, self._stack, os.SEEK_SET)
                     self._stack_file = _high(opened)
                 finally:

@@ -81,6 +81,8 @@ class Actor:
                     loan.taken()
                 self._reply(wire.OK, b"")
             else:
+                if loan is not None:
+                    loan.put_back()
                 self._serve(carried, content)
             del carried, content  # while nobody asks, nothing of the user's is kept alive
         for holding in self._holding:

@@ -7,8 +7,7 @@ that is killed while it waits takes nothing: an item that nobody has got goes ba
 The pipes of `multiprocessing`'s queues are read and written here as its own methods do (CPython, Lib/multiprocessing/
 queues.py), but without unpickling: an item's bytes are passed on as they are.
 
-Used by: carry, actor. What may go wrong: whatever the object's own methods raise; that is the
-client's.
+Used by: carry, actor. What may go wrong: whatever the object's own methods raise; that is the client's.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from ..engine.signals import start_deaf
 
 #: A write of no more bytes never blocks on a pipe that is ready for writing (pipe(7)); less what is written before.
 _WHOLE = getattr(select, "PIPE_BUF", 512) - 8
-
 #: Seconds in which another writer of a pipe should be done.
 _SHORT = 0.05
 
@@ -194,7 +192,10 @@ class _Later:
             if self._running:
                 return
             self._running = True
-        start_deaf(threading.Thread(target=self._run, name="poolsafe-carried-pipe", daemon=True))
+        try:
+            start_deaf(threading.Thread(target=self._run, name="poolsafe-carried-pipe", daemon=True))
+        except RuntimeError:  # no thread can be had now: the next one tries again
+            self._running = False
 
     def _run(self) -> None:
         while True:
