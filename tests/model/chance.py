@@ -90,6 +90,8 @@ def play(seed: int, engine: type[Engine] = Engine, steps: int = 60) -> None:
         budget=die.choice([None, None, 1, 3, 6]),
         recallable=die.random() < 0.8,
         slow_starts=die.random() < 0.2,
+        retries=die.choice([0, 0, 1, 2]),
+        spares=die.random() < 0.5,
     )
     names = list(MOVES)
     weights = [MOVES[name][0] for name in names]

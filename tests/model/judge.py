@@ -5,7 +5,7 @@ Used by: the machine of the model tests.
 
 from __future__ import annotations
 
-from poolsafe.engine.state import ENDING, FINISHED, READY
+from poolsafe.engine.state import ENDING, FINISHED, READY, STOPPING
 
 from .world import MANY, World
 
@@ -16,7 +16,11 @@ class JudgedWorld(World):
     def check(self) -> None:
         """What holds at any time."""
         engine = self.engine
-        assert sum(not lane.retired for lane in engine.lanes.values()) <= engine.processes
+        if engine.spares:
+            assert sum(lane.state != STOPPING for lane in engine.lanes.values()) <= engine.processes
+            assert sum(bool(lane.parts) for lane in engine.lanes.values()) <= engine.processes, "too many run at a time"
+        else:
+            assert sum(not lane.retired for lane in engine.lanes.values()) <= engine.processes
         assert len(engine.lanes) <= 2 * engine.processes
         assert len(engine.orphans) <= 256
         for lane in engine.lanes.values():
@@ -32,7 +36,9 @@ class JudgedWorld(World):
             assert not self._unsettled(), "the pool has ended, and somebody waits for an item"
         elif engine.pending:
             idle = [lane for lane in engine.lanes.values() if lane.state == READY and not lane.parts and not lane.full]
-            assert not idle, "a task waits, and a worker has nothing to do"
+            busy = sum(bool(lane.parts) for lane in engine.lanes.values())
+            full = engine.spares and busy >= engine.processes
+            assert not idle or full, "a task waits, and a worker has nothing to do"
 
     def _unsettled(self) -> list[tuple[int, int]]:
         wanted = ((job.ident, index) for job in self.accepted for index in range(job.count))

@@ -35,9 +35,21 @@ class EngineMachine(RuleBasedStateMachine):
         budget=st.none() | st.integers(1, 6),
         recallable=st.booleans(),
         slow_starts=st.booleans(),
+        retries=st.integers(0, 2),
+        spares=st.booleans(),
     )
-    def begin(self, processes: int, depth: int, budget: int | None, recallable: bool, slow_starts: bool) -> None:
-        self.world = JudgedWorld(self.engine_type(processes, depth if recallable else 1, budget), recallable=recallable)
+    def begin(
+        self,
+        processes: int,
+        depth: int,
+        budget: int | None,
+        recallable: bool,
+        slow_starts: bool,
+        retries: int,
+        spares: bool,
+    ) -> None:
+        engine = self.engine_type(processes, depth if recallable else 1, budget, spares=spares and budget == 1)
+        self.world = JudgedWorld(engine, recallable=recallable, retries=retries)
         self.world.turn()
         if not slow_starts:
             self.world.everybody_works(2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolsafe.engine.core import Engine
-from poolsafe.engine.state import READY, Death, Job, Lane, Part, Recall
+from poolsafe.engine.state import READY, Death, Lane, Lost, Part, Recall, Terms
 
 from .chance import play
 
@@ -33,8 +33,8 @@ class ForgetsEarlyAnswers(Engine):
 
 
 class ForgetsTheRestOfAPart(Engine):
-    def _requeue(self, job: Job, start: int, stop: int, attempts: int = 0) -> None:
-        super()._requeue(job, start, min(stop, start + 1), attempts)
+    def _requeue(self, part: Part, start: int, stop: int, attempts: int = 0) -> None:
+        super()._requeue(part, start, min(stop, start + 1), attempts)
 
 
 class CountsMessagesNotItems(Engine):
@@ -83,7 +83,22 @@ class NeverResumes(Engine):
     def resume(self) -> None: ...
 
 
+class TriesAgainForEver(Engine):
+    def _lose(self, part: Part, loss: Lost) -> None:
+        part.job.terms = Terms(retries=9)
+        super()._lose(part, loss)
+
+
+class RunsMoreThanSoMany(Engine):
+    def _dispatch(self) -> None:
+        spares, self.spares = self.spares, False
+        super()._dispatch()
+        self.spares = spares
+
+
 MUTANTS = [
+    TriesAgainForEver,
+    RunsMoreThanSoMany,
     ForgetsWhatWasNotRead,
     RunsAgainWhatMayHaveRun,
     SaysThatNothingRan,

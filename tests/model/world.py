@@ -29,6 +29,7 @@ from poolsafe.engine.state import (
     Settle,
     Start,
     Stop,
+    Terms,
 )  # fmt: skip
 
 from .workers import STOP, Message, SimWorker
@@ -53,10 +54,12 @@ class World:
     Args:
         engine: The engine.
         recallable: Whether channels can give back what was not read.
+        retries: How often each lost item is tried again.
     """
 
-    def __init__(self, engine: Engine, *, recallable: bool) -> None:
+    def __init__(self, engine: Engine, *, recallable: bool, retries: int = 0) -> None:
         self.engine = engine
+        self.retries = retries
         self.recallable = recallable
         self.workers: dict[int, SimWorker] = {}
         self.jobs: dict[int, Job] = {}
@@ -78,7 +81,8 @@ class World:
     # -- what users do -------------------------------------------------------------------------------------------
     def job(self, count: int, *, single: bool) -> Job:
         ident = next(self._numbers)
-        job = Job(ident, b"", count, lambda index, kind, data: self._settled(ident, index, kind, data))
+        terms = Terms(retries=self.retries)
+        job = Job(ident, b"", count, lambda index, kind, data: self._settled(ident, index, kind, data), terms=terms)
         self.jobs[ident] = job
         for index in range(count):
             self.items[ident, index] = Item()
@@ -164,7 +168,7 @@ class World:
             case Stop(lane):
                 self.workers[lane].accept(STOP)
             case Pause(failures):
-                assert failures >= 1
+                assert failures >= 1 or self.engine.spares
                 self.paused = True
             case Abandon():
                 self.abandoned = True
@@ -241,7 +245,7 @@ class World:
     def _began(self, ident: int, index: int) -> None:
         item = self.items[ident, index]
         item.begun += 1
-        assert item.begun == 1, f"item {index} of job {ident} was run twice"
+        assert item.begun <= 1 + self.retries, f"item {index} of job {ident} was run too often"
         if item.outcome is not None:
             kind, data = item.outcome
             ended = kind in (TERMINATED, BROKEN) and self.may_have_run(kind, data)
@@ -268,7 +272,7 @@ class World:
         elif kind == LOST:
             self._check_loss(what, item, ident, index, data)
         elif kind in (UNCLEAN, MADE, EXHAUSTED):
-            assert not item.begun, f"{what} began, and is said not to have"
+            assert not item.begun or self.retries, f"{what} began, and is said not to have"
         elif not self.may_have_run(kind, data):
             assert not item.begun, f"{what} began, and the pool's end says that it did not"
 

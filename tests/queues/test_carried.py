@@ -264,7 +264,7 @@ def test_a_storm_of_killed_producers(make_pool: MakePool, tmp_path: Path, q: Any
     while True:
         ended = all(result.ready() for result in results)
         try:
-            got.append(q.get(timeout=0.3))
+            got.append(q.get(timeout=1))
         except queue.Empty:
             if ended:
                 break
@@ -290,7 +290,7 @@ def test_a_storm_of_killed_consumers(make_pool: MakePool, tmp_path: Path, q: Any
     left = []
     while True:
         try:
-            left.append(q.get(timeout=0.3))
+            left.append(q.get(timeout=1))
         except queue.Empty:
             break
     assert len(set(taken) | set(left)) == len(taken) + len(left), "none twice"

@@ -268,9 +268,10 @@ class Engine(Recovery):
         for lane in self.lanes.values():
             lane.full = False
         if self.active:
-            if self.pending:
+            waiting = bool(self.pending)
+            if waiting:
                 self._dispatch()
-            else:
+            if self.spares or not waiting:  # a spare may be idle because stopped workers count among those at work
                 self._steal(1)
         return self.take_commands()
 

@@ -78,7 +78,7 @@ class Ledger:
 
     def _abort(self, part: Part, may_have_run: bool) -> None:
         while part.next < part.stop:
-            self._settle(part, *self.ending(may_have_run))
+            self._settle(part, *self.ending(may_have_run or part.has_run))
 
     def _settle(self, part: Part, kind: int, data: Any) -> None:
         job = part.job

@@ -25,11 +25,15 @@ class Recovery(Ledger):
         """The next item was lost with its worker: it is tried again, alone, as often as may be."""
         job = part.job
         if len(part.past) >= job.terms.retries:
-            self._settle(part, LOST, loss._replace(past=part.past))
+            self._settle(part, LOST, self._told(part, loss))
             return
         self.retried += 1
         self.pending.appendleft(Part(job, part.next, part.next + 1, past=(*part.past, loss)))
         part.next += 1
+
+    @staticmethod
+    def _told(part: Part, loss: Lost) -> Lost:
+        return loss._replace(past=part.past, may_have_run=loss.may_have_run or part.has_run) if part.past else loss
 
     def _recover(self, part: Part, death: Death) -> None:
         job = part.job
@@ -43,7 +47,7 @@ class Recovery(Ledger):
             if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
                 self._requeue(part, part.next, part.stop, part.attempts)
                 return
-            self._settle(part, LOST, death.loss(False, part))
+            self._settle(part, LOST, self._told(part, death.loss(False, part)))
         else:
             while part.next < death.index:  # cannot happen while workers answer in order; never leave one waiting
                 self._settle(part, LOST, death.loss(True, part))

@@ -77,6 +77,11 @@ class Part:
         self.attempts: int = attempts
         self.past: tuple[Lost, ...] = past  # how its item was lost before, when it was tried again
 
+    @property
+    def has_run(self) -> bool:
+        """Whether its item may have run before."""
+        return any(loss.may_have_run for loss in self.past)
+
 
 class Lane:
     """What the engine knows of one worker. `parts` is in the order of sending; a retired worker begins none."""
