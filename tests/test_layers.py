@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
         "isolation.walk",
     },
     # What decides; needs nothing.
-    "core": {"engine.state", "engine.ledger", "engine.recovery", "engine.core"},
+    "core": {"engine.state", "engine.ledger", "engine.recovery", "engine.cancelling", "engine.core"},
     # What a worker runs.
     "worker": {
         "engine",

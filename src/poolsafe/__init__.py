@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from .failures import ExceptionPicklingError as ExceptionPicklingError
     from .failures import ResultPicklingError as ResultPicklingError
+    from .failures import TaskCancelled as TaskCancelled
     from .isolation import Resetter as Resetter
     from .isolation import rng as rng
     from .leaks import Leak as Leak
@@ -97,6 +98,7 @@ __all__ = [
     "SimpleQueue",
     "Stats",
     "TargetError",
+    "TaskCancelled",
     "TaskExited",
     "TaskPicklingError",
     "TaskTimeout",
@@ -128,6 +130,7 @@ _HOME = dict.fromkeys((name for name in __all__ if name != "__version__"), "erro
     "verify": "verification",
     "ResultPicklingError": "failures",
     "ExceptionPicklingError": "failures",
+    "TaskCancelled": "failures",
 }
 
 

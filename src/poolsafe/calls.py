@@ -68,7 +68,7 @@ class Calls:
         limit = options.time_limit(timeout)
         supervisor = self._check_running()
         result: AsyncResult[T] = AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
-        result._held = self._submitter.call(func, args, kwds, result.arrive, limit)
+        result.stands_for([self._submitter.call(func, args, kwds, result.arrive, limit)])
         return result
 
     def map(
@@ -148,7 +148,7 @@ class Calls:
         if problem is not None:
             self._submitter.fail_all(1, problem, result.arrive_at)
         else:
-            result._held = self._submitter.chunks(mode, func, items, size, result.arrive_at, limit)
+            result.stands_for(self._submitter.chunks(mode, func, items, size, result.arrive_at, limit))
         return result
 
     def imap(

@@ -17,8 +17,8 @@ Who raises what, and which builtin or stdlib type existing code catches it by::
     |- QueueGone            ConnectionError           a queue that nobody holds any more in the process that made it
     `- WrongProcess         RuntimeError              a pool, result or iterator used in a process that did not make it
 
-`poolsafe.failures` holds the two that are also `multiprocessing.pool.MaybeEncodingError`: this module is imported by
-workers, and a worker has no use for `multiprocessing.pool`.
+`poolsafe.failures` holds the two that are also `multiprocessing.pool.MaybeEncodingError`, and `TaskCancelled`, a
+`concurrent.futures.CancelledError`: this module is imported by workers, which have no use for these packages.
 
 Every message has three parts: the fact, the likely cause, what to do. Facts are attributes too. Every error survives
 pickling with its attributes, its `__cause__` text included where `traceback_text` is set.

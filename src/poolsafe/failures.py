@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from . import errors
 from .deaths import describe_exit, lost_worker, where
 from .engine import messages
 from .engine.messages import loads, safe_str
-from .engine.state import BROKEN, LOST, TERMINATED, UNCLEAN
+from .engine.state import BROKEN, CANCELLED, LOST, TERMINATED, UNCLEAN
 
 if TYPE_CHECKING:  # the stub of multiprocessing.pool does not name it
 
@@ -56,7 +57,15 @@ class ExceptionPicklingError(errors.PoolsafeError, MaybeEncodingError):
     traceback_text: str = ""
 
 
-for _cls in (ResultPicklingError, ExceptionPicklingError):
+class TaskCancelled(errors.PoolsafeError, CancelledError):
+    """The task was called off."""
+
+    #: Whether the task's function may have run, wholly or in part.
+    may_have_run: bool = True
+    item: int | None = None
+
+
+for _cls in (ResultPicklingError, ExceptionPicklingError, TaskCancelled):
     _cls.__module__ = "poolsafe"
 
 
@@ -299,11 +308,22 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
     return made
 
 
+def _cancelled(may_have_run: bool, item: int | None) -> errors.PoolsafeError:
+    return TaskCancelled(
+        f"the task{where(item)} was called off",
+        cause="cancel() was called on its result.",
+        remedy="It may have run, wholly or in part." if may_have_run else "It did not run.",
+        may_have_run=may_have_run,
+        item=item,
+    )
+
+
 _MAKERS: dict[int, Callable[[Any, int | None], BaseException]] = {
     messages.FAILED: _reported,
     LOST: lost_worker,
     TERMINATED: _terminated,
     UNCLEAN: _unclean,
+    CANCELLED: _cancelled,
     BROKEN: broken,
     MADE: lambda error, item: error,
 }

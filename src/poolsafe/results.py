@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import pool as stdlib
 from typing import Any, Protocol, TypeVar
@@ -21,9 +21,9 @@ from typing import Any, Protocol, TypeVar
 from .callbacks import Callbacks
 from .engine.latch import Waiters
 from .engine.messages import VALUE
-from .engine.state import BROKEN, TERMINATED
+from .engine.state import BROKEN, TERMINATED, Job
 from .errors import WrongProcess
-from .failures import Outcome, decode
+from .failures import Outcome, TaskCancelled, decode
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ class Home(Protocol):
 
     def rouse(self) -> None:
         """Has the supervisor look at what was sent past it."""
+
+    def cancel(self, jobs: Iterable[int]) -> None:
+        """Nobody wants these jobs any more."""
 
 
 def wrong_process(what: str) -> WrongProcess:
@@ -78,6 +81,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._error_callback = error_callback
         self._outcome: Any = None
         self._held: Any = None  # queues that went with the task, and may come back with the value
+        self._jobs: list[int] = []
         self._done = False
         self._waiters = Waiters()
 
@@ -136,6 +140,34 @@ class AsyncResult(stdlib.ApplyResult[T]):
             raise value
         finally:
             del value  # an exception that knows a frame that knows the exception is a cycle
+
+    def cancel(self) -> bool:
+        """Calls the task off: if it has not begun, it never does; if it runs, its worker is ended.
+
+        Then `get` raises `TaskCancelled`, a `concurrent.futures.CancelledError`; unless the task is done just now.
+
+        Returns:
+            False when the task is done already.
+
+        Raises:
+            WrongProcess: The result belongs to another process.
+        """
+        if self._done:
+            return False
+        if self._home.foreign:
+            raise wrong_process("result")
+        self._home.cancel(self._jobs)
+        return True
+
+    def cancelled(self) -> bool:
+        """Whether the task was called off before it was done."""
+        return self._done and isinstance(self._pair()[1], TaskCancelled)
+
+    # -- the pool's side ------------------------------------------------------------------------------------------
+    def stands_for(self, jobs: list[Job]) -> None:
+        """Says which jobs it is the result of."""
+        self._jobs = [job.ident for job in jobs]
+        self._held = {id(one): one for job in jobs for one in job.held or ()}
 
     # -- the supervisor's side -----------------------------------------------------------------------------------
     def arrive(self, index: int, kind: int, data: Any) -> None:

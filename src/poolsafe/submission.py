@@ -111,18 +111,20 @@ class Submitter:
         kwds: Any,
         sink: Callable[[int, int, Any], None],
         limit: float | None = None,
-    ) -> list[Any]:
-        """Submits one call; returns what must live for as long as its result may be asked for."""
+    ) -> Job:
+        """Submits one call."""
         terms = self._terms_of(limit)
         try:
             with carry.packing() as held:
                 payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
         except Exception as error:
-            self._fail(Job(next(_numbers), b"", 1, sink), pickling_failure(error))
-            return []
+            job = Job(next(_numbers), b"", 1, sink)
+            self._fail(job, pickling_failure(error))
+            return job
         self._count(held)
-        self._intake.submit(Job(next(_numbers), payload, 1, sink, held, terms))
-        return held
+        job = Job(next(_numbers), payload, 1, sink, held, terms)
+        self._intake.submit(job)
+        return job
 
     def chunks(
         self,
@@ -132,14 +134,14 @@ class Submitter:
         size: int,
         sink: ChunkSink,
         limit: float | None = None,
-    ) -> list[Any]:
-        """Submits all items, `size` to a message; returns what must live for as long as results may be asked for."""
+    ) -> list[Job]:
+        """Submits all items, `size` to a message."""
         make = self.chunk_maker(mode, func, sink, self._number(len(items)), limit)
         jobs: list[Job] = []
         for start in range(0, len(items), size):
             jobs += make(start, list(items[start : start + size]))
         self._intake.submit_all(jobs)
-        return [*held_by(jobs).values()]
+        return jobs
 
     def chunk_maker(
         self,

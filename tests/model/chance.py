@@ -40,6 +40,7 @@ MOVES: dict[str, tuple[float, Callable[[random.Random], Arguments]]] = {
     ),
     "send_past_the_engine": (4, lambda die: {"number": _lane(die), "read": die.random() < 0.5}),
     "report_what_was_sent": (3, lambda die: {"number": _lane(die), "interrupted": _seldom(die), "now": _now(die)}),
+    "call_off": (1, lambda die: {"numbers": {_lane(die) for _ in range(die.randint(0, 2))}, "now": _now(die)}),
     "something_about_inputs": (1, lambda die: {"what": die.choice(["open", "exhaust", "fail"]), "now": _now(die)}),
     "a_worker_works": (
         8,

@@ -105,6 +105,13 @@ class EngineMachine(RuleBasedStateMachine):
                 self.world.engine.exhausted(part.job)
         self.after(now)
 
+    @going
+    @rule(numbers=st.sets(LANE, max_size=3), now=st.booleans())
+    def call_off(self, numbers: set[int], now: bool) -> None:
+        jobs = sorted(self.world.engine.jobs.keys() - self.world.engine.inputs.keys())
+        self.world.cancel([jobs[number % len(jobs)] for number in numbers if jobs])
+        self.after(now)
+
     # -- workers -------------------------------------------------------------------------------------------------
     @going
     @rule(number=LANE, steps=st.integers(1, 24), most=st.integers(0, 6), now=st.booleans())

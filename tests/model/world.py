@@ -13,6 +13,7 @@ from poolsafe.engine.core import Engine
 from poolsafe.engine.page import RUNNING
 from poolsafe.engine.state import (
     BROKEN,
+    CANCELLED,
     EXHAUSTED,
     LOST,
     STOPPING,
@@ -20,6 +21,7 @@ from poolsafe.engine.state import (
     UNCLEAN,
     Abandon,
     Command,
+    Cut,
     Death,
     Finished,
     Job,
@@ -72,6 +74,7 @@ class World:
         self.accepted: list[Job] = []
         self.graves: list[SimWorker] = []
         self.next_starts: list[str] = []
+        self.cuts: set[tuple[int, int]] = set()
         self.paused = False
         self.abandoned = False
         self.finished = False
@@ -165,6 +168,8 @@ class World:
                 if ident is not None:
                     self.engine.recalled(lane, ident)
                     self._stirred = True
+            case Cut(lane, job_id):
+                self._cut(lane, job_id)
             case Stop(lane):
                 self.workers[lane].accept(STOP)
             case Pause(failures):
@@ -230,11 +235,36 @@ class World:
             self.offers.discard(lane)
             self.lent.discard(lane)
 
+    def cancel(self, idents: list[int]) -> None:
+        """Users call jobs off."""
+        self.engine.cancelled(idents)
+
+    def _cut(self, lane: int, job: int) -> None:
+        worker = self.workers.get(lane)
+        known = self.engine.lanes.get(lane)
+        part = None if known is None else known.parts.get(job)
+        if worker is None or part is None:
+            return
+        if worker.page[0] == job:
+            if worker.page[1] < part.stop:
+                worker.kill(-15)
+                return
+        elif self.recallable:
+            for taken in iter(worker.recall, None):
+                self.engine.recalled(lane, taken)
+                self._stirred = True
+                if taken == job:
+                    return
+        self.cuts.add((lane, job))
+
     def tick(self) -> None:
         """What the mortuary and the engine do now and then."""
         for lane in self.engine.lanes.values():
             if lane.state == STOPPING and (lane.retired or not lane.parts):
                 self.workers[lane.ident].condemned = True
+        cuts, self.cuts = self.cuts, set()
+        for lane, job in cuts:
+            self._cut(lane, job)
         self.carry_out(self.engine.nudge())
 
     def resume(self) -> None:
@@ -248,7 +278,7 @@ class World:
         assert item.begun <= 1 + self.retries, f"item {index} of job {ident} was run too often"
         if item.outcome is not None:
             kind, data = item.outcome
-            ended = kind in (TERMINATED, BROKEN) and self.may_have_run(kind, data)
+            ended = kind in (TERMINATED, BROKEN, CANCELLED) and self.may_have_run(kind, data)
             assert ended, f"item {index} of job {ident} began after it was settled with kind {kind}"
 
     @staticmethod
@@ -256,6 +286,8 @@ class World:
         """What the user is told."""
         if kind in (TERMINATED, BROKEN):
             return bool(data[1])
+        if kind == CANCELLED:
+            return bool(data)
         if kind == LOST:
             return bool(data.may_have_run)
         return kind == messages.VALUE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import multiprocessing.pool
 import pickle
@@ -34,6 +35,7 @@ TREE: list[tuple[type[errors.PoolsafeError], dict[str, Any], tuple[type[BaseExce
     (errors.PoolTerminated, {"may_have_run": False}, (RuntimeError,)),
     (errors.QueueGone, {}, (ConnectionError,)),
     (errors.WrongProcess, {}, (RuntimeError,)),
+    (failures.TaskCancelled, {"may_have_run": False, "item": 3}, (concurrent.futures.CancelledError,)),
     (
         failures.ResultPicklingError,
         {"exc": "TypeError()", "value": "<it>", "item": 3, "traceback_text": "here"},

@@ -31,8 +31,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from .cancelling import Cancelling
 from .ledger import RETURNED
-from .recovery import Recovery
 from .state import (
     BROKEN,
     CLOSING,
@@ -64,7 +64,7 @@ from .state import (
 )  # fmt: skip
 
 
-class Engine(Recovery):
+class Engine(Cancelling):
     """Decides for one pool.
 
     Args:
@@ -124,8 +124,8 @@ class Engine(Recovery):
             return
         if index == part.next:
             self._settle(part, kind, data)
-            if part.next == part.stop:
-                del lane.parts[job_id]
+        if part.next == part.stop == index + 1:
+            del lane.parts[job_id]
 
     def refused(self, lane_id: int, part: Part, start: int, stop: int) -> None:
         """The channel did not take what `Send` named; nothing of it was sent."""
@@ -189,7 +189,7 @@ class Engine(Recovery):
                 self._keep_orphan(job_id, RETURNED, None)
             return
         failures = part.attempts if data is None else part.attempts + 1
-        if failures >= MAX_ATTEMPTS:
+        if failures >= MAX_ATTEMPTS and part.next < part.stop:
             self._settle(part, UNCLEAN, data)
             failures = 0
         self._requeue(part, part.next, part.stop, failures)

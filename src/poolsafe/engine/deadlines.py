@@ -1,4 +1,4 @@
-"""Time limits of tasks: which worker is ended when, for which item.
+"""Time limits of tasks: which worker is ended when, for which item; and workers that are ended for jobs nobody wants.
 
 The worker's page says since when it runs what; so a limit needs no timer of its own, and nothing is said when an
 item begins. A worker that was sent an item with a limit is looked at when that could have passed first, and then
@@ -28,6 +28,8 @@ GRACE = 0.5
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 #: Seconds that a task has besides for what comes before its function: a fresh worker may have to import a lot.
 LOADING = 30.0
+#: Seconds after which to look again for a job that is called off and was neither unread nor at hand.
+AGAIN = 0.02
 #: Seconds by which clocks may differ in their last digits.
 _SLACK = 0.0005
 
@@ -110,6 +112,35 @@ class Deadlines:
         worker.send_signal(signal.SIGTERM)
         self._timers.after(GRACE, lambda: self._kill(lane))
         return True
+
+    def cut(self, lane: int, job: int) -> None:
+        """Nobody wants a job any more that the lane's worker was sent: has it taken back, or the worker ended."""
+        known = self._engine.lanes.get(lane)
+        part = None if known is None else known.parts.get(job)
+        if part is None or lane in self._overdue or lane not in self._crew.workers:
+            return  # gone, or going
+        worker = self._crew.workers[lane]
+        begun = worker.begun()
+        if begun.job != job:
+            self._take_back(lane, job)
+        elif begun.index < part.stop:
+            worker.doom(True)
+            begun = worker.begun()
+            if begun.job == job and begun.index < part.stop:
+                self._overdue[lane] = Overdue(*begun[:2], inf)
+                worker.send_signal(signal.SIGTERM)
+                self._timers.after(GRACE, lambda: self._kill(lane))
+                return
+            worker.doom(False)
+        # It may be in between: read, and not at hand yet; or done, and its last answer on the way.
+        self._timers.after(AGAIN, lambda: self.cut(lane, job))
+
+    def _take_back(self, lane: int, job: int) -> None:
+        channel = self._crew.workers[lane].channel
+        for taken in iter(channel.recall, None):
+            self._engine.recalled(lane, taken)
+            if taken == job:
+                return
 
     def _kill(self, lane: int) -> None:
         if lane in self._overdue and lane in self._crew.workers:

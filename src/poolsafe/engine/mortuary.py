@@ -11,6 +11,7 @@ buried without one).
 from __future__ import annotations
 
 import signal
+from math import inf
 from typing import Any, Protocol
 
 from .child import CUT_OFF_CODE
@@ -124,7 +125,7 @@ class Mortuary:
         overdue = self._owner.deadlines.reason(lane)
         if overdue is None:
             return death
-        if (overdue.job, overdue.index) != (begun.job, begun.index):
+        if (overdue.job, overdue.index) != (begun.job, begun.index) or overdue.limit == inf:
             return death._replace(ended=True)
         return death._replace(limit=overdue.limit, stack=stack, ended=True)
 

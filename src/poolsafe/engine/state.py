@@ -12,7 +12,7 @@ STARTING, READY, STOPPING = "starting", "ready", "stopping"
 RUNNING, CLOSING, ENDING, FINISHED = "running", "closing", "ending", "finished"
 
 # Kinds of outcome that no worker sends; the others are the frame kinds of `engine.messages`.
-LOST, TERMINATED, BROKEN, UNCLEAN, EXHAUSTED = 16, 17, 18, 19, 20
+LOST, TERMINATED, BROKEN, UNCLEAN, EXHAUSTED, CANCELLED = 16, 17, 18, 19, 20, 21
 
 #: How often a part is given to another worker after a worker could not even begin it.
 MAX_ATTEMPTS = 3
@@ -163,6 +163,13 @@ class Recall(NamedTuple):
     lane: int
 
 
+class Cut(NamedTuple):
+    """Command: nobody wants the job any more; take it back unread, or end the worker that has it at hand."""
+
+    lane: int
+    job: int
+
+
 class Stop(NamedTuple):
     """Command: tell the worker to end after what it has been sent."""
 
@@ -192,4 +199,4 @@ class Finished(NamedTuple):
     """Command: everything is settled and no worker is left."""
 
 
-Command = Start | Send | Recall | Stop | Settle | Pause | Abandon | Finished
+Command = Start | Send | Recall | Cut | Stop | Settle | Pause | Abandon | Finished

@@ -26,7 +26,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from . import messages
@@ -40,7 +40,7 @@ from .mortuary import KILL, STOP_GRACE, Mortuary
 from .reports import report
 from .signals import start_deaf
 from .starting import TERM_GRACE, join_soon
-from .state import STOPPING, Abandon, Command, Finished, Pause, Recall, Send, Settle, Start, Stop
+from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop
 from .tally import Tally
 from .timers import Timers
 from .workers import Recipe
@@ -106,6 +106,7 @@ class Supervisor:
         self._todo: deque[Command] = deque()
         self._commands: dict[type, Callable[[Any], None]] = {
             Settle: self._settle, Send: self._send, Recall: self._recall, Start: self._start, Stop: self._stop,
+            Cut: self._cut,
             Pause: self._pause, Abandon: self._abandon, Finished: self._finish,
         }  # fmt: skip
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -125,6 +126,10 @@ class Supervisor:
     def foreign(self) -> bool:
         """Whether this is a forked child of the process that the pool belongs to."""
         return self.crew.foreign
+
+    def cancel(self, jobs: Iterable[int]) -> None:
+        """Nobody wants these jobs any more."""
+        self.intake.post(self.engine.cancelled, jobs)
 
     def terminate(self) -> None:
         """Asks for the end of everything, now; `finished` opens when it has come."""
@@ -236,6 +241,10 @@ class Supervisor:
         if job is not None:
             self.engine.recalled(command.lane, job)
             self._stirred = True
+
+    def _cut(self, command: Cut) -> None:
+        self.deadlines.cut(*command)
+        self._stirred = True
 
     def _start(self, command: Start) -> None:
         try:
