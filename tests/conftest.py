@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing.context import BaseContext
@@ -34,6 +35,20 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def _warm_machinery() -> None:
     leaks.warm_up()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hide the modules of other tests, which pytest has loaded: by default a pool would put back all of them."""
+    hidden = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_") and name != request.module.__name__
+    }
+    for name in hidden:
+        del sys.modules[name]
+    yield
+    sys.modules.update(hidden)
 
 
 _FAILED = pytest.StashKey[bool]()
