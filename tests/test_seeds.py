@@ -133,7 +133,9 @@ def test_numpy_that_is_first_imported_inside_a_task(tmp_path: Any) -> None:
     assert len(set(first.strip("[]").split(", "))) == 6, done.stderr
 
 
-@pytest.mark.parametrize("isolation", ["globals", None])
+@pytest.mark.parametrize(
+    ("start_method", "isolation"), [("fork", "globals"), ("fork", None), ("spawn", "globals"), ("forkserver", None)]
+)
 def test_without_a_seed_nobody_draws_the_same(ctx: BaseContext, isolation: str | None) -> None:
     """No two workers, no two pools, and no two tasks of one worker."""
     drawn: list[float] = []
