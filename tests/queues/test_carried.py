@@ -404,8 +404,12 @@ def test_a_lock_that_a_task_left_is_the_parents_to_release(make_pool: MakePool, 
     lock = ctx.Lock()
     pool = make_pool(1, isolation=None)
     pool.apply(deeds.call, (lock, "acquire"))
+    wait_for(lambda: not any("poolsafe-carried" in t.name for t in threading.enumerate()), LIMIT, "the thread's end")
+    assert not lock.acquire(False), "it is as the task left it"
     lock.release()
     assert lock.acquire(timeout=LIMIT)
+    held = queue.Queue[int]()
+    pool.apply(deeds.put_all, (held, [1]))  # to begin with, that it has something to do with other things
     pool.terminate()
     pool.join()
     wait_for(lambda: not any("poolsafe-carried" in t.name for t in threading.enumerate()), LIMIT, "the thread's end")

@@ -44,7 +44,7 @@ class Actor:
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self._asked: queue.SimpleQueue[tuple[int, Carried, bytes] | None] = queue.SimpleQueue()
-        self._over = False
+        self.over: bool = False
         self._serving: Carried | None = None
         self._loan: Loan | None = None
         self._holding: set[Carried] = set()
@@ -56,7 +56,7 @@ class Actor:
 
     def leave(self) -> None:
         """The client has ended."""
-        self._over = True
+        self.over = True
         self._asked.put(None)
 
     def moments(self, block: bool, timeout: float | None) -> Iterator[float]:
@@ -70,7 +70,7 @@ class Actor:
             yield max(min(left, MOMENT), 0)
             if left <= 0:
                 return
-            if self._over or (self._serving is not None and self._serving.closed):
+            if self.over or (self._serving is not None and self._serving.closed):
                 raise _NobodyWaits
 
     def _run(self) -> None:

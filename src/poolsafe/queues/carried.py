@@ -32,6 +32,10 @@ _SHORT = 0.05
 class Actor(Protocol):
     """The thread that makes the calls of one client."""
 
+    @property
+    def over(self) -> bool:
+        """Whether the client has ended."""
+
     def moments(self, block: bool, timeout: float | None) -> Iterator[float]:
         """How long to wait, again and again, until the time is up; ends with an exception when nobody waits."""
 

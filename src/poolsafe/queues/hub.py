@@ -33,6 +33,8 @@ from .forks import hold_during_forks
 PATIENCE, STRANGERS, CROWD_PATIENCE = 5.0, 32, 1.0
 #: Seconds for which nobody is let in when the process is out of descriptors.
 DEAF = 0.1
+#: Turns of reading in which all that a dead client has left behind is read.
+_ROUNDS = 8
 #: Buffers that are kept for the next large item, and the bytes of the largest that is.
 SPARES, LARGEST_SPARE = 2, 1 << 22
 THREAD_NAME = "poolsafe-queues"
@@ -165,6 +167,8 @@ class Hub:
 
     def _done(self) -> bool:
         with self.lock:
+            if self._dropped:
+                self._look_round()
             while self._dropped:
                 ident = self._dropped.popleft()
                 self._held.pop(ident, None)
@@ -181,6 +185,18 @@ class Hub:
                     self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             self.over = not self._stores
             return self.over
+
+    def _look_round(self) -> None:
+        """Takes in what has come so far: a client that has died since must be known to have, when what it used goes.
+
+        A worker's end shows here before its task is lost. There may be some requests of it to be read before.
+        """
+        for _ in range(_ROUNDS):
+            events = [(key, event) for key, event in self._selector.select(0) if key.fileobj is not self._alarm]
+            if not events:
+                return
+            for key, event in events:
+                self._attend(key, event)
 
     def _attend(self, key: selectors.SelectorKey, event: int) -> None:
         if key.fileobj is self._listener:

@@ -30,7 +30,10 @@ class Semaphore(Carried):
 
 
 class Lock(Semaphore):
-    """A `multiprocessing.Lock` or `RLock`. One that a task holds when it is killed is released."""
+    """A `multiprocessing.Lock` or `RLock`. One that a task holds when it is killed is released.
+
+    One that a task has left taken when it is done stays so.
+    """
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
@@ -51,6 +54,12 @@ class Lock(Semaphore):
         count = self._holders.pop(holder, 0) - 1
         if count > 0:
             self._holders[holder] = count
+
+    def close(self) -> None:
+        super().close()
+        for actor in [*self._holders]:
+            if not actor.over:  # its task is done, and has left it taken: that is for somebody else to release
+                self._holders.pop(actor, None)
 
     def holds(self, actor: Actor) -> bool:
         return actor in self._holders
