@@ -236,6 +236,7 @@ def test_elsewhere_than_in_arguments_it_is_an_error_as_ever(pool: IsolatedPool, 
 def test_it_is_gone_when_its_task_is_done(make_pool: MakePool, q: Any) -> None:
     pool = make_pool(1, isolation=None)
     pool.apply(deeds.keep, (q,))
+    wait_for(lambda: not any(t.name == "poolsafe-queues" for t in threading.enumerate()), LIMIT, "the end of the task")
     with pytest.raises(QueueGone, match="the task whose argument it was"):
         pool.apply(deeds.put_kept, (1,))
     assert q.empty()
