@@ -19,6 +19,7 @@ from tests.support import fresh, tasks
 from tests.support.gates import Tally, wait_for
 from tests.survival.conftest import RESET, _no_main_for_workers
 from tests.survival.support import chores, deeds
+from tests.survival.support.cases import spread
 from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, survive, thrive
 
 __all__ = ["_no_main_for_workers"]
@@ -56,7 +57,7 @@ def assert_full_strength(pool: IsolatedPool, folder: Path) -> None:
     wait_for(lambda: len(living(pool)) == 2 and not living(pool) & gone, LIMIT, "two live processes")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("start_method", "way"), spread(list(WAYS), *FEW_WAYS))
 def test_every_task_has_a_process_of_its_own(pool: IsolatedPool, way: str) -> None:
     harvest = WAYS[way](pool, list(range(12)), fresh.numbered_pid)
     assert sorted(harvest.values) == list(range(12))
@@ -102,13 +103,11 @@ def test_no_more_than_so_many_at_a_time(make_pool: MakePool, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("deed", "kind"), [(tasks.kill_self, WorkerLost), (tasks.exit_hard, WorkerLost), (tasks.exit_softly, TaskExited)]
+    ("start_method", "deed"), spread([tasks.kill_self, tasks.exit_hard, tasks.exit_softly], tasks.kill_self)
 )
-def test_a_task_that_ends_its_process(
-    pool: IsolatedPool, tmp_path: Path, deed: Callable[[], Any], kind: type[Exception]
-) -> None:
+def test_a_task_that_ends_its_process(pool: IsolatedPool, tmp_path: Path, deed: Callable[[], Any]) -> None:
     def expect(error: BaseException) -> None:
-        assert type(error) is kind
+        assert type(error) is (TaskExited if deed is tasks.exit_softly else WorkerLost)
 
     for way in WAYS if pool._ctx.get_start_method() == "fork" else FEW_WAYS:
         survive(pool, way, tmp_path, deed, expect)
@@ -117,7 +116,7 @@ def test_a_task_that_ends_its_process(
 
 def test_many_that_die(pool: IsolatedPool) -> None:
     results = [
-        pool.apply_async(tasks.kill_self) if i % 5 == 1 else pool.apply_async(tasks.square, (i,)) for i in range(50)
+        pool.apply_async(tasks.kill_self) if i % 5 == 1 else pool.apply_async(tasks.square, (i,)) for i in range(25)
     ]
     for i, result in enumerate(results):
         if i % 5 == 1:
