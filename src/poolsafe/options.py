@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from math import inf, isfinite
+from math import inf
 from multiprocessing import process
 from typing import Any
 
@@ -126,8 +126,7 @@ def terms(timeout: Any, retries: Any) -> Terms:
         raise TypeError(f"retries must be a whole number, not {type(retries).__name__}")
     if retries < 0:
         raise ValueError(f"retries must be 0 or more, not {retries}")
-    limit = time_limit(timeout)
-    return Terms(None if limit is None or not isfinite(limit) else limit, retries)
+    return Terms(retries=retries).within(time_limit(timeout))
 
 
 def chunk_size(size: int | None, items: int, workers: int) -> int:

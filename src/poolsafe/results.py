@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from .callbacks import Callbacks
 from .engine.latch import Waiters
 from .engine.messages import VALUE
-from .engine.state import BROKEN, TERMINATED, Job
+from .engine.state import BROKEN, TERMINATED, Job, held_by
 from .errors import WrongProcess
 from .failures import Outcome, TaskCancelled, decode
 
@@ -167,7 +167,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
     def stands_for(self, jobs: list[Job]) -> None:
         """Says which jobs it is the result of."""
         self._jobs = [job.ident for job in jobs]
-        self._held = {id(one): one for job in jobs for one in job.held or ()}
+        self._held = held_by(jobs)
 
     # -- the supervisor's side -----------------------------------------------------------------------------------
     def arrive(self, index: int, kind: int, data: Any) -> None:

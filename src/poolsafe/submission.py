@@ -12,24 +12,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from math import isfinite
 from typing import Any, Protocol
 
 from .engine import messages
 from .engine.messages import dumps
-from .engine.state import NO_TERMS, Job, Terms
+from .engine.state import NO_TERMS, Job, Terms, held_by
 from .failures import MADE, pickling_failure
 from .iterators import IMapIterator
 from .queues import carry
 
 #: Numbers jobs over all pools of the process, from 1 (0 means "none" in a worker's page).
 _numbers = itertools.count(1)
-
-
-def held_by(jobs: Iterable[Job]) -> dict[int, Any]:
-    """What must live for as long as any of the jobs does, once each."""
-    return {id(one): one for job in jobs for one in job.held or ()}
-
 
 #: Called with the index of the chunk's first item, an index within the chunk, kind and data.
 ChunkSink = Callable[[int, int, int, Any], None]
@@ -83,9 +76,6 @@ class Submitter:
         #: What was carried to tasks, and how often, by type.
         self.carried: Counter[str] = Counter()
 
-    def _terms_of(self, limit: float | None) -> Terms:
-        return self._terms if limit is None else self._terms._replace(limit=limit if isfinite(limit) else None)
-
     def _count(self, held: list[Any]) -> None:
         if held:
             self.carried.update(carry.names(held))
@@ -113,7 +103,7 @@ class Submitter:
         limit: float | None = None,
     ) -> Job:
         """Submits one call."""
-        terms = self._terms_of(limit)
+        terms = self._terms.within(limit)
         try:
             with carry.packing() as held:
                 payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
@@ -160,7 +150,7 @@ class Submitter:
             number: The number of the first item of all.
             limit: Seconds that each item may take; None for the pool's.
         """
-        terms = self._terms_of(limit)
+        terms = self._terms.within(limit)
         limited = terms.limit is not None
         try:
             with carry.packing() as held:  # what the function carries goes with every chunk

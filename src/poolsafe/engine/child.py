@@ -139,9 +139,7 @@ class Worker:
             request, whole = self._end.receive()
             if request.kind == messages.STOP:
                 return
-            self._page.take_up(request.job, request.start)
-            if self._page.doomed:
-                self._await_doom(request.job, request.start)
+            self._take_up(request.job, request.start)
             begun = perf_counter()
             if not whole:
                 self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
@@ -167,6 +165,8 @@ class Worker:
     def _serve_items(self, request: Request) -> None:
         load, single, stream, first = self._loader(request)
         for index in range(request.start, request.stop):
+            if index > request.start:  # which was taken up when its message came
+                self._take_up(request.job, index)
             answer = self._item(request.job, index, (stream, first + index), load)
             self._page.done()
             if self._copy:
@@ -185,9 +185,6 @@ class Worker:
 
     # -- one item ------------------------------------------------------------------------------------------------
     def _item(self, job: int, index: int, number: tuple[int, int], load: Load) -> bytes:
-        self._page.take_up(job, index)
-        if self._page.doomed:
-            self._await_doom(job, index)
         try:
             self._begin(*number)
         except BaseException as error:
@@ -217,12 +214,17 @@ class Worker:
             queues.flush()
         return answer if told is None else with_changes(self._guard, job, index, number, told, answer)
 
-    def _await_doom(self, job: int, index: int) -> None:
-        """The parent is about to end this worker for the item before, unless it sees that that is done."""
-        self._page.mark(job, index, IDLE)  # what came is not begun, so it goes to another worker
-        while self._page.doomed:
-            sleep(_LOOK)
+    def _take_up(self, job: int, index: int) -> None:
+        """An item comes to hand, unless the parent is about to end this worker for the one before.
+
+        Then the item is not begun, and goes to another worker; or the parent sees that the one before is done.
+        """
         self._page.take_up(job, index)
+        if self._page.is_doomed():
+            self._page.mark(job, index, IDLE)
+            while self._page.is_doomed():
+                sleep(_LOOK)
+            self._page.take_up(job, index)
 
     def _hooked(self, func: Callable[..., Any], args: Any, kwds: Any) -> Any:
         if self._before is not None:

@@ -9,23 +9,23 @@ Whether the item at hand is still the one that took too long is settled by two s
 worker's doom and looks at the page again; the worker names its next item and then looks for the doom. At least one of
 them sees the other, so no other item is ever ended for it.
 
-Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after `GRACE`).
+Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL
+follows after `TERM_GRACE`).
 """
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
 from .core import Engine
 from .crew import Crew
-from .page import IDLE, RECEIVED
+from .page import IDLE, RECEIVED, Begun
+from .starting import KILL, TERM_GRACE
 from .timers import Timers
 
-#: Seconds that a task has, after its limit, for what it does on SIGTERM.
-GRACE = 0.5
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 #: Seconds that a task has besides for what comes before its function: a fresh worker may have to import a lot.
 LOADING = 30.0
 #: Seconds after which to look again for a job that is called off and was neither unread nor at hand.
@@ -97,20 +97,20 @@ class Deadlines:
         due = since + part.job.terms.limit + (LOADING if phase == RECEIVED else 0.0)
         if now < due - _SLACK:
             self._look_at(lane, due)
-        elif not self._end(lane, Overdue(job, index, part.job.terms.limit)):
+        elif not self._end(lane, part.job.terms.limit, lambda seen: seen[:2] == (job, index) and seen.phase != IDLE):
             self._look_at(lane, now + min(limits))
 
-    def _end(self, lane: int, overdue: Overdue) -> bool:
-        """Ends the worker for an item; False when that is done by now."""
+    def _end(self, lane: int, limit: float, is_meant: Callable[[Begun], bool]) -> bool:
+        """Ends the worker for what it has at hand; False when that is not what is meant any more."""
         worker = self._crew.workers[lane]
         worker.doom(True)
-        job, index, phase = worker.begun()
-        if (job, index) != (overdue.job, overdue.index) or phase == IDLE:
+        begun = worker.begun()
+        if not is_meant(begun):
             worker.doom(False)
             return False
-        self._overdue[lane] = overdue
+        self._overdue[lane] = Overdue(begun.job, begun.index, limit)
         worker.send_signal(signal.SIGTERM)
-        self._timers.after(GRACE, lambda: self._kill(lane))
+        self._timers.after(TERM_GRACE, lambda: self._kill(lane))
         return True
 
     def cut(self, lane: int, job: int) -> None:
@@ -119,19 +119,10 @@ class Deadlines:
         part = None if known is None else known.parts.get(job)
         if part is None or lane in self._overdue or lane not in self._crew.workers:
             return  # gone, or going
-        worker = self._crew.workers[lane]
-        begun = worker.begun()
-        if begun.job != job:
+        if self._crew.workers[lane].begun().job != job:
             self._take_back(lane, job)
-        elif begun.index < part.stop:
-            worker.doom(True)
-            begun = worker.begun()
-            if begun.job == job and begun.index < part.stop:
-                self._overdue[lane] = Overdue(*begun[:2], inf)
-                worker.send_signal(signal.SIGTERM)
-                self._timers.after(GRACE, lambda: self._kill(lane))
-                return
-            worker.doom(False)
+        elif self._end(lane, inf, lambda seen: seen.job == job and seen.index < part.stop):
+            return
         # It may be in between: read, and not at hand yet; or done, and its last answer on the way.
         self._timers.after(AGAIN, lambda: self.cut(lane, job))
 
@@ -144,7 +135,7 @@ class Deadlines:
 
     def _kill(self, lane: int) -> None:
         if lane in self._overdue and lane in self._crew.workers:
-            self._crew.workers[lane].send_signal(_KILL)
+            self._crew.workers[lane].send_signal(KILL)
 
     def reason(self, lane: int) -> Overdue | None:
         """For which item the dead worker of a lane was ended, if it was."""

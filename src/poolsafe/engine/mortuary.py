@@ -10,7 +10,6 @@ buried without one).
 
 from __future__ import annotations
 
-import signal
 from math import inf
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from .crew import Crew
 from .deadlines import Deadlines
 from .intake import Intake
 from .page import Begun
+from .starting import KILL
 from .state import STOPPING, Death
 from .tally import Tally
 from .timers import Timers
@@ -34,7 +34,6 @@ STOP_GRACE = 5.0
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
 CUT_OFF_PATIENCE = 0.05
 _AGAIN = 0.01
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Owner(Protocol):

@@ -191,8 +191,7 @@ class Page:
         """The item's answer is there; sending it takes what it takes."""
         _SINCE.pack_into(self.memory, self._base + 40, inf)
 
-    @property
-    def doomed(self) -> bool:
+    def is_doomed(self) -> bool:
         """Whether the parent is about to end the worker."""
         return bool(self.memory[self._base + _DOOM])
 

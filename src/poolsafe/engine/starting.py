@@ -16,6 +16,7 @@ from . import signals
 
 #: Seconds between SIGTERM and SIGKILL for workers that are to end now.
 TERM_GRACE = 0.5
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def start_quietly(proc: Any, mask: signals.Mask) -> None:

@@ -5,7 +5,8 @@ Plain data, used by `engine.core` (which decides), `engine.supervisor` (which ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, NamedTuple
 
 STARTING, READY, STOPPING = "starting", "ready", "stopping"
@@ -27,6 +28,10 @@ class Terms(NamedTuple):
 
     limit: float | None = None  #: Seconds of running time of each.
     retries: int = 0  #: How often one that is lost with its worker is tried again.
+
+    def within(self, limit: float | None) -> Terms:
+        """The same with another limit, if one is given; infinity is none."""
+        return self if limit is None else self._replace(limit=limit if isfinite(limit) else None)
 
 
 NO_TERMS = Terms()
@@ -62,6 +67,11 @@ class Job:
         self.sink: Callable[[int, int, Any], None] = sink
         self.held: Any = held
         self.terms: Terms = terms
+
+
+def held_by(jobs: Iterable[Job]) -> dict[int, Any]:
+    """What must live for as long as any of the jobs does, once each."""
+    return {id(one): one for job in jobs for one in job.held or ()}
 
 
 class Part:

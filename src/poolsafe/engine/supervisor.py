@@ -36,10 +36,10 @@ from .crew import Crew
 from .deadlines import Deadlines
 from .intake import Intake
 from .latch import Latch
-from .mortuary import KILL, STOP_GRACE, Mortuary
+from .mortuary import STOP_GRACE, Mortuary
 from .reports import report
 from .signals import start_deaf
-from .starting import TERM_GRACE, join_soon
+from .starting import KILL, TERM_GRACE, join_soon
 from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop
 from .tally import Tally
 from .timers import Timers

@@ -102,7 +102,7 @@ class SimpleQueue(Generic[T]):
             QueueGone: There is no such queue any more.
             ValueError: A negative timeout.
         """
-        _check(block, timeout)
+        check_timeout(block, timeout)
         data = dump_parts(item)
         if len(data) > _MOST_PARTS:
             data = [b"".join(data)]
@@ -144,7 +144,7 @@ class SimpleQueue(Generic[T]):
             QueueGone: There is no such queue any more.
             ValueError: A negative timeout.
         """
-        _check(block, timeout)
+        check_timeout(block, timeout)
         held = self._at_home()
         if held is not None:
             data: Any = self._get_here(held, block, timeout)
@@ -262,7 +262,12 @@ def check_maxsize(maxsize: int) -> None:
         raise TypeError(f"maxsize must be a whole number, not {type(maxsize).__name__}")
 
 
-def _check(block: bool, timeout: float | None) -> None:
+def check_timeout(block: bool, timeout: float | None) -> None:
+    """Refuses to wait for less than no time.
+
+    Raises:
+        ValueError: The time limit of a call that waits is negative.
+    """
     if block and timeout is not None and timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
 

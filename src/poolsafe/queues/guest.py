@@ -16,7 +16,8 @@ from typing import Any
 from ..engine.messages import dumps, loads
 from ..errors import QueueGone
 from . import hub, wire
-from .link import Link, link_for, link_to
+from .face import check_timeout
+from .link import Link, link_to
 
 
 def _gone() -> QueueGone:
@@ -82,11 +83,13 @@ class CarriedQueue(Guest):
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Adds an item; see `queue.Queue.put`."""
-        self._call("put", dumps(item), block, _checked_timeout(block, timeout))
+        check_timeout(block, timeout)
+        self._call("put", dumps(item), block, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Takes the first item; see `queue.Queue.get`."""
-        return self._call("get", block, _checked_timeout(block, timeout))
+        check_timeout(block, timeout)
+        return self._call("get", block, timeout)
 
     def put_nowait(self, item: Any) -> None:
         """Adds an item; raises `queue.Full` when there is no room."""
@@ -130,7 +133,7 @@ class CarriedLock(Guest):
     """Stands for a `multiprocessing.Lock` or `RLock`; released when the worker dies that holds it."""
 
     def _link(self) -> Link:
-        return link_for(self._address, self._ident)
+        return link_to(self._address, self._ident)
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes it, or returns False when it cannot be had in time."""
@@ -272,12 +275,6 @@ class CarriedString(CarriedArray, CarriedValue):
     @raw.setter
     def raw(self, value: bytes) -> None:
         self._call("write", "raw", value)
-
-
-def _checked_timeout(block: bool, timeout: float | None) -> float | None:
-    if block and timeout is not None and timeout < 0:
-        raise ValueError("'timeout' must be a non-negative number")
-    return timeout
 
 
 def arrive(cls: type[Guest], address: wire.Address, ident: int, needs: Any) -> Any:

@@ -283,25 +283,19 @@ def stream_to(address: Address) -> Stream:
     return stream
 
 
-def link_to(address: Address) -> Link:
-    """The calling thread's connection to an owner, which has all that this process has put before."""
+def link_to(address: Address, lock: int = 0) -> Link:
+    """The calling thread's connection to an owner, which has all that this process has put before.
+
+    Args:
+        address: Where the owner listens.
+        lock: The number of a lock, for a connection of its own: for it and what it guards, by which it is held. So a
+            call that is cut off, and loses its connection for that, costs no other lock that the thread has.
+    """
     stream = _streams.get(address)
     if stream is not None:
         stream.flush()
-    return _link(address, 0)
-
-
-def link_for(address: Address, lock: int) -> Link:
-    """The calling thread's connection for one lock, and what it guards: the owner's thread that holds it for us.
-
-    So a call that is cut off, and loses its connection for that, costs no other lock that the thread has.
-    """
-    return _link(address, lock)
-
-
-def _link(address: Address, purpose: int) -> Link:
     links: dict[Any, Link] = _own.__dict__
-    link = links.get((address, purpose))
+    link = links.get((address, lock))
     if link is not None and link.busy:
         return Link(address)
     if link is None or link.closed:
@@ -309,7 +303,7 @@ def _link(address: Address, purpose: int) -> Link:
             one.close_if_ended()
             if one.closed:
                 links.pop(where, None)
-        link = links[address, purpose] = Link(address)
+        link = links[address, lock] = Link(address)
     return link
 
 

@@ -41,8 +41,8 @@ SIZE = 6  # answered by two numbers: items that wait, and how many there may be
 TASK_DONE = 7
 JOIN = 8
 SYNC = 9  # answered when everything sent before on this connection is done
-CALL = 11  # do something with what is carried: pickled (method, arguments); for `get`, TAKEN follows
 CANCEL = 10  # the client waits no longer; answered instead of what it waited for, if that has not come
+CALL = 11  # do something with what is carried: pickled (method, arguments); after `get` a TAKEN, which is answered
 
 #: status, length of what follows
 REPLY = struct.Struct("<BQ")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from poolsafe.engine.core import Engine
-from poolsafe.engine.deadlines import GRACE, LOADING, Deadlines, Overdue
+from poolsafe.engine.deadlines import LOADING, Deadlines, Overdue
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
+from poolsafe.engine.starting import TERM_GRACE
 from poolsafe.engine.state import Job, Terms
 from poolsafe.engine.timers import Timers
 
@@ -89,7 +90,7 @@ def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int, mo
     desk.wait(0.2)
     assert desk.worker.signals == [signal.SIGTERM]
     assert desk.worker.dooms == [True]
-    desk.wait(GRACE + 0.1)
+    desk.wait(TERM_GRACE + 0.1)
     assert desk.worker.signals == [signal.SIGTERM, signal.SIGKILL]
     assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0)
     assert desk.deadlines.reason(desk.lane) is None

@@ -11,8 +11,9 @@ from poolsafe.engine import messages
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.core import Engine
 from poolsafe.engine.deadlines import Deadlines
-from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, KILL, STOP_GRACE, Mortuary
+from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, STOP_GRACE, Mortuary
 from poolsafe.engine.page import IDLE, RUNNING, Begun
+from poolsafe.engine.starting import KILL
 from poolsafe.engine.state import LOST, STOPPING, Job, Settle
 from poolsafe.engine.tally import Tally
 from poolsafe.engine.timers import Timers
