@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from poolsafe import IsolatedPool, TaskExited, WorkerLost
 from tests.queues import deeds as queue_deeds
 from tests.support import fresh, tasks
 from tests.support.gates import Tally, wait_for
-from tests.survival.conftest import RESET, _no_main_for_workers
+from tests.survival.conftest import RESET, MakePool, _no_main_for_workers, pools
 from tests.survival.support import chores, deeds
 from tests.survival.support.cases import spread
 from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, survive, thrive
@@ -25,22 +26,12 @@ from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, sur
 __all__ = ["_no_main_for_workers"]
 
 LIMIT = 20
-MakePool = Callable[..., IsolatedPool]
 
 
 @pytest.fixture
 def make_pool(ctx: BaseContext) -> Iterator[MakePool]:
-    made: list[IsolatedPool] = []
-
-    def make(processes: int = 2, **options: Any) -> IsolatedPool:
-        made.append(IsolatedPool(processes, context=ctx, isolation="process", **{"reset": RESET, **options}))
-        return made[-1]
-
-    yield make
-    for pool in made:
-        pool.terminate()
-        pool.join()
-    made.clear()
+    for make in pools(ctx, RESET):
+        yield partial(make, isolation="process")
 
 
 @pytest.fixture

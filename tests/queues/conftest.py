@@ -10,6 +10,8 @@ import pytest
 from poolsafe import IsolatedPool
 from tests.survival.conftest import MakePool, _no_main_for_workers, pools
 
+pytest.register_assert_rewrite("tests.queues.storms")
+
 __all__ = ["_no_main_for_workers", "make_pool", "pool"]
 
 

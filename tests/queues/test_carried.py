@@ -18,6 +18,7 @@ import pytest
 
 from poolsafe import IsolatedPool, QueueGone, WorkerLost
 from tests.queues import deeds
+from tests.queues.storms import all_there, assert_whole
 from tests.support.gates import Gate, Tally, wait_for
 from tests.support.scripts import run_python
 from tests.survival.conftest import MakePool
@@ -253,7 +254,7 @@ def test_one_that_is_killed_while_it_waits_takes_nothing(make_pool: MakePool, tm
     with pytest.raises(WorkerLost):
         lost.get(LIMIT)
     q.put("for anybody")
-    assert q.get(timeout=LIMIT) if hasattr(q, "qsize") and hasattr(q, "put_nowait") else q.get() == "for anybody"
+    assert (q.get(timeout=LIMIT) if hasattr(q, "put_nowait") else q.get()) == "for anybody"
 
 
 @pytest.mark.parametrize("q", ["queue.Queue", "Queue"], indirect=True)
@@ -262,19 +263,10 @@ def test_a_storm_of_killed_producers(make_pool: MakePool, tmp_path: Path, q: Any
     tallies = [Tally(tmp_path / f"producer-{number}") for number in range(6)]
     results = [pool.apply_async(deeds.put_until_killed, (q, tally, n, 1000, 0.1)) for n, tally in enumerate(tallies)]
     got: list[Any] = []
-    while True:
-        ended = all(result.ready() for result in results)
-        try:
-            got.append(q.get(timeout=1))
-        except queue.Empty:
-            if ended:
-                break
-    for number, done in enumerate(tallies):
-        mine = [item for item in got if item[0] == number]
-        put = len(done.entries())
-        assert [i for _, i, _ in mine] == list(range(len(mine))), "in order, none missing, none doubled"
-        assert put <= len(mine) <= put + 1
-        assert all(content == bytes([i % 256]) * (i * 7 % 3000) for _, i, content in mine)
+    while not all(result.ready() for result in results):
+        got += all_there(q, 0.05)
+    got += all_there(q, 1)
+    assert_whole(got, tallies)
 
 
 @pytest.mark.parametrize("q", ["queue.Queue", "Queue"], indirect=True)
@@ -288,12 +280,7 @@ def test_a_storm_of_killed_consumers(make_pool: MakePool, tmp_path: Path, q: Any
         with pytest.raises(WorkerLost):
             result.get(LIMIT)
     taken = [int(entry) for tally in tallies for entry in tally.entries()]
-    left = []
-    while True:
-        try:
-            left.append(q.get(timeout=1))
-        except queue.Empty:
-            break
+    left = all_there(q, 1)
     assert len(set(taken) | set(left)) == len(taken) + len(left), "none twice"
     assert 3000 - len(taken) - len(left) <= len(results), "none lost but what a task was killed with"
 

@@ -13,20 +13,11 @@ import pytest
 
 from poolsafe import IsolatedPool, WorkerLost
 from tests.queues import deeds
+from tests.queues.storms import all_there, assert_whole
 from tests.support.gates import Tally, wait_for
 from tests.survival.conftest import MakePool
 
 LIMIT = 30
-
-
-def all_there(q: Any) -> list[Any]:
-    """What is in the queue, and what is on its way there from processes that are dead."""
-    found = []
-    while True:
-        try:
-            found.append(q.get(timeout=0.5))
-        except queue.Empty:
-            return found
 
 
 @pytest.mark.parametrize("maxsize", [0, 50])
@@ -47,12 +38,7 @@ def test_a_storm_of_killed_producers(make_pool: MakePool, tmp_path: Path, maxsiz
     for result in results:
         with pytest.raises(WorkerLost):
             result.get()
-    for number, done in enumerate(tallies):
-        mine = [item for item in got if item[0] == number]
-        put = len(done.entries())
-        assert [i for _, i, _ in mine] == list(range(len(mine))), "in order, none missing, none doubled"
-        assert put <= len(mine) <= put + 1
-        assert all(content == bytes([i % 256]) * (i * 7 % 3000) for _, i, content in mine)
+    assert_whole(got, tallies)
     assert pool.apply(deeds.put_all, (q, [1])) == 1
     assert q.get() == 1
 

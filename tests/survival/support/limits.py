@@ -144,19 +144,23 @@ def leave_what_lingers() -> str:
 
 
 def fork_one_that_is_terminated() -> None:
+    told, tell = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            a_child_of_a_task()
+            a_child_of_a_task(tell)
         finally:
             os._exit(1)
-    time.sleep(0.1)
+    os.read(told, 1)
     os.kill(pid, signal.SIGTERM)
     os.waitpid(pid, 0)
+    os.close(told)
+    os.close(tell)
 
 
-def a_child_of_a_task() -> None:
-    time.sleep(60)
+def a_child_of_a_task(tell: int) -> None:
+    os.write(tell, b"!")
+    wait_for_ever()
 
 
 def set_a_handler() -> None:
