@@ -49,7 +49,7 @@ DEATHS: dict[str, tuple[Callable[[], Any], int, int | None]] = {
 @pytest.mark.parametrize("death", DEATHS)
 def test_the_task_that_ends_its_worker_gets_the_error(pool: IsolatedPool, death: str, tmp_path: Path) -> None:
     deed, exitcode, signum = DEATHS[death]
-    pids = living(pool)
+    pids: set[int] = set()
 
     def expect(error: BaseException) -> None:
         assert_worded(error, WorkerLost)
@@ -60,6 +60,7 @@ def test_the_task_that_ends_its_worker_gets_the_error(pool: IsolatedPool, death:
         assert str(error.pid) in error.fact
 
     for way in ways_under(pool):
+        wait_for(lambda: len(living(pool)) == 2, LIMIT, "the replacement of the last one that died")
         pids |= living(pool)
         survive(pool, way, tmp_path, deed, expect)
     assert_full_strength(pool, 2, tmp_path)
