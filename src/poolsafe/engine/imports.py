@@ -40,8 +40,11 @@ def forget_dead_importers(keep: frozenset[str]) -> None:
             of them will have to do, as in the stdlib.
     """
     for name, reference in list(_locks().items()):
-        if _owner(reference) not in (None, get_ident()):
-            _locks().pop(name, None)
-            spec = getattr(sys.modules.get(name), "__spec__", None)
-            if name not in keep and getattr(spec, "_initializing", False):
-                sys.modules.pop(name, None)
+        owner = _owner(reference)
+        if owner == get_ident():
+            continue
+        # Without an owner, too: a thread that was just taking it, or giving it back, holds the lock within the lock.
+        _locks().pop(name, None)
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if owner is not None and name not in keep and getattr(spec, "_initializing", False):
+            sys.modules.pop(name, None)

@@ -5,8 +5,11 @@ Used by: workers (makes a `Setup`), child. What may go wrong: nothing; what a pl
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import io
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -65,9 +68,28 @@ def harden(setup: Setup) -> None:
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(signal.SIGINT, False)
     signals.set_mask(setup.mask - {signal.SIGINT, signal.SIGTERM})  # the thread that started us may block everything
+    renew_streams()
     forget_dead_importers(setup.importing)
     setup.end.keep_private()
     setup.lifeline.arm()
+
+
+def renew_streams() -> None:
+    """Frees the locks of the standard streams and of what `logging` writes to, and drops what is in their buffers.
+
+    A thread of the parent that was writing at the moment of the fork does not exist here, and would hold the lock for
+    ever; CPython renews the locks of `logging`'s handlers, but not those of the buffers below. To initialise a buffer
+    again gives it a new one. What is in it is the parent's to write, and would be written twice.
+    """
+    streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
+    logging = sys.modules.get("logging")
+    handlers = [reference() for reference in getattr(logging, "_handlerList", ())]
+    streams += [getattr(handler, "stream", None) for handler in handlers]
+    buffers = {id(buffer): buffer for buffer in (getattr(stream, "buffer", None) for stream in streams)}
+    for buffer in buffers.values():
+        if type(buffer) in (io.BufferedWriter, io.BufferedRandom) and not buffer.raw.closed:
+            with contextlib.suppress(OSError, ValueError):
+                buffer.__init__(buffer.raw)  # type: ignore[misc]
 
 
 def tell_where_it_ends(fd: int) -> None:

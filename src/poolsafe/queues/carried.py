@@ -18,6 +18,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import Any, NamedTuple, Protocol
 
 from ..engine.messages import dumps, loads
@@ -27,6 +28,8 @@ from ..engine.signals import start_deaf
 _WHOLE = getattr(select, "PIPE_BUF", 512) - 8
 #: Seconds in which another writer of a pipe should be done.
 _SHORT = 0.05
+#: Seconds between two looks into a queue that cannot be waited for, at first and in the end.
+_FIRST_LOOK, _LAST_LOOK = 0.0005, 0.01
 
 
 class Actor(Protocol):
@@ -137,7 +140,7 @@ class ThreadQueue(_AnyQueue):
 
     def take(self, seconds: float) -> Loan | None:
         try:
-            item = self.original.get(True, seconds)
+            item = self._get(seconds)
         except queue.Empty:
             return None
         try:
@@ -146,6 +149,23 @@ class ThreadQueue(_AnyQueue):
             self._put_back(item)
             raise
         return Loan(data, lambda: self._put_back(item), _nothing)
+
+    def _get(self, seconds: float) -> Any:
+        if hasattr(self.original, "mutex"):
+            return self.original.get(True, seconds)
+        # A SimpleQueue's own waiting is not safe: when another thread was quicker and the time is over at that moment,
+        # CPython (up to 3.12, Modules/_queuemodule.c) waits for a negative time, which means for ever.
+        until = monotonic() + seconds
+        pause = _FIRST_LOOK
+        while True:
+            try:
+                return self.original.get(False)
+            except queue.Empty:
+                left = until - monotonic()
+                if left <= 0:
+                    raise
+                sleep(min(pause, left))
+                pause = min(2 * pause, _LAST_LOOK)
 
     def _put_back(self, item: Any) -> None:
         original = self.original

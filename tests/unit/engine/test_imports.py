@@ -103,15 +103,41 @@ def test_what_the_forking_thread_imports_itself_is_left_alone(module: str) -> No
     assert module not in importing_here()
 
 
-def test_a_lock_of_an_import_that_nobody_does_any_more_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_without_an_owner_is_forgotten_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     locks: dict[str, Any] = {"gone": lambda: None, "free": lambda: threading.Lock()}
     monkeypatch.setattr(imports, "_locks", lambda: locks)
     assert importing_here() == frozenset()
     forget_dead_importers(frozenset())
-    assert sorted(locks) == ["free", "gone"]
+    assert locks == {}
 
 
 def test_another_python_without_these_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "_frozen_importlib")
     assert importing_here() == frozenset()
     forget_dead_importers(frozenset())
+
+
+def test_a_thread_that_is_just_taking_a_modules_lock(module: str) -> None:
+    """It has no owner yet, or no more, and yet nobody else can take it."""
+    globals()["on_import"] = lambda: None
+    taken = import_module("_frozen_importlib")._get_module_lock(module)
+    arrived, go = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with taken.lock:
+            arrived.set()
+            go.wait(DEADLINE)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    assert arrived.wait(DEADLINE)
+
+    def whole() -> bool:
+        forget_dead_importers(frozenset())
+        return bool(import_module(module).whole)
+
+    try:
+        assert in_a_fork(whole) == 0
+    finally:
+        go.set()
+        thread.join()
