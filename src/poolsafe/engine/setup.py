@@ -85,11 +85,11 @@ def renew_streams() -> None:
     logging = sys.modules.get("logging")
     handlers = [reference() for reference in getattr(logging, "_handlerList", ())]
     streams += [getattr(handler, "stream", None) for handler in handlers]
-    buffers = {id(buffer): buffer for buffer in (getattr(stream, "buffer", None) for stream in streams)}
+    buffers: dict[int, Any] = {id(found): found for found in (getattr(stream, "buffer", None) for stream in streams)}
     for buffer in buffers.values():
         if type(buffer) in (io.BufferedWriter, io.BufferedRandom) and not buffer.raw.closed:
             with contextlib.suppress(OSError, ValueError):
-                buffer.__init__(buffer.raw)  # type: ignore[misc]
+                buffer.__init__(buffer.raw)
 
 
 def tell_where_it_ends(fd: int) -> None:

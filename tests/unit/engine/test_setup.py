@@ -6,6 +6,7 @@ import fcntl
 import io
 import logging
 import os
+import select
 import struct
 import sys
 import termios
@@ -35,7 +36,8 @@ def busy_stream() -> Iterator[io.TextIOWrapper]:
     wait_for(lambda: unread(reader) >= full, what="the pipe to be full")
     yield stream
     while thread.is_alive() or unread(reader):
-        os.read(reader, 1 << 20)
+        if select.select([reader], [], [], 0.05)[0]:
+            os.read(reader, 1 << 20)
     stream.close()
     os.close(reader)
 
