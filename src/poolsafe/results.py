@@ -24,11 +24,14 @@ from .engine.messages import VALUE
 from .engine.state import BROKEN, TERMINATED, Job, held_by
 from .errors import WrongProcess
 from .failures import Outcome, TaskCancelled, decode
+from .stats import wait_for_turn
 
 T = TypeVar("T")
 
 #: Seconds after which a waiting thread has the supervisor look whether the task's worker is stopped.
 PATIENCE = 0.25
+#: Seconds for which a call that is to be off before it returns waits for the supervisor.
+_TURN_PATIENCE = 1.0
 
 
 class Home(Protocol):
@@ -43,6 +46,9 @@ class Home(Protocol):
 
     def cancel(self, jobs: Iterable[int]) -> None:
         """Nobody wants these jobs any more."""
+
+    def inside(self) -> bool:
+        """Whether the calling thread is the supervisor's own."""
 
 
 def wrong_process(what: str) -> WrongProcess:
@@ -157,6 +163,9 @@ class AsyncResult(stdlib.ApplyResult[T]):
         if self._home.foreign:
             raise wrong_process("result")
         self._home.cancel(self._jobs)
+        if not self._home.inside():
+            for _ in range(2):  # one takes it in, and what follows from it is done before the other
+                wait_for_turn(self._home, _TURN_PATIENCE)
         return True
 
     def cancelled(self) -> bool:
