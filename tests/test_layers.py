@@ -72,6 +72,8 @@ LAYERS: dict[str, set[str]] = {
         "engine.signals",
         "engine.telling",
         "engine.child",
+        "engine.offspring",
+        "engine.template",
     },
     # Queues that pass to tasks; both sides, for what is the owner here may be a client there.
     "queues": {

@@ -11,6 +11,6 @@ def task(i):
 
 
 if __name__ == "__main__":
-    with IsolatedPool(2, isolation="process") as pool:
+    with IsolatedPool(2, isolation="fork") as pool:
         pids = pool.map(task, range(6), chunksize=3)
         print(len(set(pids)), "processes for", len(pids), "tasks")

@@ -67,10 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--isolation",
-        choices=["globals", "process", "none"],
+        choices=["globals", "fork", "process", "none"],
         default="globals",
         help="globals (the default): put globals back before every task, as IsolatedPool does; "
-        "process: a fresh process for each task; none: only watch",
+        "fork, process: a fresh process for each task; none: only watch",
     )
     parser.add_argument(
         "--keep",

@@ -21,7 +21,9 @@ from .watching import WAYS
 #: Seconds that workers keep quiet in a script without a main guard, should nobody end them.
 _SILENCE = 5.0
 #: The levels of isolation that this version has.
-LEVELS = ("globals", "process", None)
+LEVELS = ("globals", "fork", "process", None)
+#: Those at which every task has a process of its own.
+FRESH = frozenset({"fork", "process"})
 
 
 def worker_count(processes: int | None) -> int:
@@ -72,9 +74,13 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
     """
     if isolation not in LEVELS:
         raise ValueError(
-            f"isolation={isolation!r} is {'not available yet' if isolation == 'fork' else 'not a level of isolation'}; "
-            "use 'globals' (put globals back before every task), 'process' (a fresh process for each task) "
-            "or None (put nothing back)"
+            f"isolation={isolation!r} is not a level of isolation; use 'globals' (put globals back before every task), "
+            "'fork' or 'process' (a fresh process for each task) or None (put nothing back)"
+        )
+    if isolation == "fork" and not hasattr(os, "fork"):
+        raise ValueError(
+            "isolation='fork' needs os.fork(), which this platform does not have; use isolation='process', which gives "
+            "every task a fresh process everywhere"
         )
     if on_leak not in WAYS:
         raise ValueError(f"on_leak={on_leak!r} is none of {', '.join(map(repr, WAYS))}")
@@ -88,7 +94,7 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
     watches = on_leak != "ignore" and not plan.empty
     resets = isolation == "globals" and not plan.empty
     return Guard(
-        plan if watches or resets or isolation == "process" else None,
+        plan if watches or resets or isolation in FRESH else None,
         check_seed(seed),
         watches=watches,
         refuses=on_leak == "raise",

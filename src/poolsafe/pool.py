@@ -49,8 +49,9 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         initargs: Arguments for the initializer.
         maxtasksperchild: Number of tasks (items, not chunks) after which a worker is replaced.
         context: A multiprocessing context; the default one if omitted.
-        isolation: `"globals"`: what `reset` names is put back before every task. `"process"`: every task has a fresh
-            process, in which the initializer has run, and which is started ahead. `None`: nothing is put back.
+        isolation: `"globals"`: what `reset` names is put back before every task. `"fork"`: every task has a fresh
+            process, forked ahead from a worker in which the initializer has run; where `os.fork()` exists.
+            `"process"`: the same by the start method, and the initializer runs in each. `None`: nothing is put back.
         reset: What to put back: `"auto"` (all globals of the project's own modules), a module or its name,
             `"mod:NAME"`, `"mod:Class.attr"`, a mapping `{target: factory}`, a `Resetter`, or an iterable of these.
         keep: Targets that are exempted.
@@ -114,6 +115,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             baseline=guard.baseline() if self._ctx.get_start_method() == "fork" else None,
             transport=transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
             pidfd=self._processes <= PIDFD_WORKERS,
+            forks=isolation == "fork",
         )
         self._callbacks = Callbacks()
         fresh = isolation == "process"
@@ -125,7 +127,8 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             with deferred_interrupt():  # Ctrl-C finds a whole pool or none
                 supervisor.start()
                 self._supervisor = supervisor
-                self._submitter = Submitter(supervisor.intake, supervisor.engine, terms)
+                alone = isolation in options.FRESH  # what comes with others would be sent again for each
+                self._submitter = Submitter(supervisor.intake, supervisor.engine, terms, alone=alone)
                 self._terminate = util.Finalize(self, supervisor.end, exitpriority=15)
                 self._state = RUN
         except BaseException:

@@ -64,9 +64,11 @@ class Submitter:
         intake: Where they go.
         engine: Whose events are posted there.
         terms: What tasks may take, unless their call says otherwise.
+        alone: Whether each item has a message of its own, whatever the size of chunks.
     """
 
-    def __init__(self, intake: Intake, engine: Engine, terms: Terms = NO_TERMS) -> None:
+    def __init__(self, intake: Intake, engine: Engine, terms: Terms = NO_TERMS, *, alone: bool = False) -> None:
+        self._alone = alone
         self._intake = intake
         self._engine = engine
         self._terms = terms
@@ -128,6 +130,7 @@ class Submitter:
         """Submits all items, `size` to a message."""
         make = self.chunk_maker(mode, func, sink, self._number(len(items)), limit)
         jobs: list[Job] = []
+        size = 1 if self._alone else size
         for start in range(0, len(items), size):
             jobs += make(start, list(items[start : start + size]))
         self._intake.submit_all(jobs)
@@ -222,7 +225,7 @@ class Submitter:
         limit: float | None = None,
     ) -> Feeder:
         """What reads an input and submits it; see `Feeder`."""
-        return Feeder(self, func, iterable, size, ahead, target, limit)
+        return Feeder(self, func, iterable, 1 if self._alone else size, ahead, target, limit)
 
     def open_input(self, end: Job) -> None:
         """From now on the pool is not done before the input is, though it may be closed."""

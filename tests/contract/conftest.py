@@ -17,10 +17,16 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["lasting", "forking"])
+def forks(request: pytest.FixtureRequest) -> bool:
+    """Each kind of worker in turn."""
+    return bool(request.param == "forking")
+
+
 @pytest.fixture
-def maker(ctx: BaseContext, transport: str) -> Iterator[Maker]:
+def maker(ctx: BaseContext, transport: str, forks: bool) -> Iterator[Maker]:
     """Makes workers of one recipe, and ends those that the test left."""
-    made = Maker(ctx, transport)
+    made = Maker(ctx, transport, forks=forks)
     yield made
     made.close()
 
@@ -32,12 +38,12 @@ def worker(maker: Maker) -> Handle:
 
 
 @pytest.fixture
-def make_maker(ctx: BaseContext, transport: str) -> Iterator[Callable[..., Maker]]:
+def make_maker(ctx: BaseContext, transport: str, forks: bool) -> Iterator[Callable[..., Maker]]:
     """Makes makers with options of the test's own."""
     made: list[Maker] = []
 
     def make(**options: Any) -> Maker:
-        made.append(Maker(ctx, transport, **options))
+        made.append(Maker(ctx, transport, forks=forks, **options))
         return made[-1]
 
     yield make

@@ -18,7 +18,7 @@ from typing import Any
 from poolsafe.engine import messages
 from poolsafe.engine.messages import Frame
 from poolsafe.engine.page import Begun
-from poolsafe.engine.workers import PersistentWorker, Recipe
+from poolsafe.engine.workers import ForkingWorker, PersistentWorker, Recipe
 from poolsafe.isolation import Guard
 from tests.support.gates import DEADLINE, GateTimeout, process_is_gone, wait_for
 
@@ -40,6 +40,11 @@ class Handle:
     def pid(self) -> int:
         assert self.worker.pid is not None
         return self.worker.pid
+
+    def is_meant(self, pids: tuple[int, int]) -> bool:
+        """Whether a process, by its id and its parent's, is the one that runs this worker's tasks."""
+        pid, parent = pids
+        return parent == self.pid != pid if isinstance(self.worker, ForkingWorker) else pid == self.pid
 
     # -- sending -------------------------------------------------------------------------------------------------
     def call(self, job: int, func: Callable[..., Any], *args: Any) -> bool:
@@ -124,7 +129,7 @@ class Maker:
         ctx: The multiprocessing context.
         transport: The recipe's.
         processes: How many workers there may be.
-        initializer, initargs, make_process: The recipe's.
+        initializer, initargs, make_process, forks: The recipe's.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class Maker:
         initializer: Callable[..., Any] | None = None,
         initargs: Any = (),
         make_process: Callable[..., Any] | None = None,
+        forks: bool = False,
     ) -> None:
         self.recipe = Recipe(
             make_process or ctx.Process,  # type: ignore[attr-defined]
@@ -146,6 +152,7 @@ class Maker:
             baseline=None,
             transport=transport,
             pidfd=True,
+            forks=forks,
         )
         self.handles: list[Handle] = []
 

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
-from tests.support.gates import Gate
+from tests.support.gates import Gate, Tally
 
 
 def stop_at(item: tuple[int, int, str, str]) -> int:
@@ -24,6 +26,10 @@ def meet(arrived: str, go: str, value: Any = None) -> Any:
     Gate(arrived).open()
     Gate(go).wait()
     return value
+
+
+def whose() -> tuple[int, int]:
+    return os.getpid(), os.getppid()
 
 
 def size_of(data: bytes) -> int:
@@ -69,3 +75,22 @@ class Unloadable:
 
     def __call__(self) -> None:
         raise AssertionError("never loaded, never called")
+
+
+def meet_and_heed_nothing(arrived: str, go: str) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    meet(arrived, go)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def leave_thread(left: Tally, go: str) -> None:
+    """A thread that Python waits for at the end of a process."""
+    left.add(os.getpid())
+    threading.Thread(target=Gate(go).wait).start()
+
+
+def start_thread() -> None:
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()

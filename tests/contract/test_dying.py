@@ -121,10 +121,19 @@ def test_an_argument_that_does_not_load_is_only_received(worker: Handle) -> None
     ("how", "number", "exitcode"),
     [("exits", 0, 0), ("exits", 7, 7), ("is killed", signal.SIGKILL, -9), ("is killed", signal.SIGSEGV, -11)],
 )
-def test_the_exit_code_is_told(worker: Handle, how: str, number: int, exitcode: int) -> None:
+def test_the_exit_code_is_told(worker: Handle, forks: bool, how: str, number: int, exitcode: int) -> None:
     assert worker.call(1, tasks.end, how, number)
-    assert worker.ended() == exitcode
-    worker.hear_the_end()
+    if not forks:
+        assert worker.ended() == exitcode
+        worker.hear_the_end()
+        return
+    [(kind, job, index, data)] = worker.hear(1)
+    assert (kind, job, index) == (messages.DIED, 1, 0)
+    pid, code, phase, _ = messages.loads(data)
+    assert pid != worker.pid
+    assert (code, phase) == (exitcode, RUNNING)
+    assert worker.call(2, square, 2), "the worker goes on"
+    assert worker.values(1) == {(2, 0): 4}
 
 
 def test_waitables_tell_of_the_end_and_of_nothing_else(worker: Handle) -> None:

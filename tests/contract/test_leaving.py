@@ -17,7 +17,7 @@ import pytest
 from poolsafe.engine import messages
 from tests.support import leaks
 from tests.support.gates import wait_for
-from tests.support.tasks import pid, square
+from tests.support.tasks import square
 
 from . import tasks
 from .handle import Handle, Maker
@@ -95,8 +95,8 @@ def test_a_forked_child_lets_go_without_disturbing_us(worker: Handle) -> None:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert worker.values(1) == {(1, 0): 25}
-    assert worker.call(2, pid)
-    assert worker.values(1) == {(2, 0): worker.pid}
+    assert worker.call(2, tasks.whose)
+    assert worker.is_meant(worker.values(1)[2, 0])
 
 
 def test_an_initializer_that_fails_is_told(make_maker: Callable[..., Maker]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from poolsafe.engine import channels, messages
 from poolsafe.engine.page import IDLE
 from tests.support.gates import DEADLINE, Gate
-from tests.support.tasks import add, pid, square
+from tests.support.tasks import add, square
 
 from . import tasks
 from .handle import Handle, Maker
@@ -31,8 +31,9 @@ def test_a_started_worker_says_that_it_is_ready(maker: Maker) -> None:
 
 
 def test_a_call_is_answered_by_the_worker_itself(worker: Handle) -> None:
-    assert worker.call(7, pid)
-    assert worker.values(1) == {(7, 0): worker.pid}
+    assert worker.call(7, tasks.whose)
+    [pids] = worker.values(1).values()
+    assert worker.is_meant(pids)
 
 
 def test_requests_are_served_in_their_order(worker: Handle) -> None:
@@ -130,14 +131,14 @@ def test_a_worker_stops_after_what_it_was_sent(worker: Handle) -> None:
 
 def test_two_workers_do_not_disturb_each_other(maker: Maker) -> None:
     first, second = maker.ready(), maker.ready()
-    assert first.call(1, pid)
-    assert second.call(2, pid)
-    assert first.values(1) == {(1, 0): first.pid}
-    assert second.values(1) == {(2, 0): second.pid}
+    assert first.call(1, tasks.whose)
+    assert second.call(2, tasks.whose)
+    assert first.is_meant(first.values(1)[1, 0])
+    assert second.is_meant(second.values(1)[2, 0])
     assert maker.handles == [first, second]
     maker.release(first)
-    assert second.call(3, pid)
-    assert second.values(1) == {(3, 0): second.pid}
+    assert second.call(3, tasks.whose)
+    assert second.is_meant(second.values(1)[3, 0])
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ MOVES: dict[str, tuple[float, Callable[[random.Random], Arguments]]] = {
             "steps": die.randint(0, 12),
             "exits": _seldom(die),
             "noticed": die.random() < 0.5,
+            "whole": die.random() < 0.5,
             "now": _now(die),
         },
     ),

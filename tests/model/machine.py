@@ -130,15 +130,20 @@ class EngineMachine(RuleBasedStateMachine):
 
     @going
     @rule(
-        number=LANE, steps=st.integers(0, 12), exits=SELDOM, noticed=st.booleans(), now=st.booleans(),
+        number=LANE, steps=st.integers(0, 12), exits=SELDOM, noticed=st.booleans(), whole=st.booleans(),
+        now=st.booleans(),
     )  # fmt: skip
-    def a_worker_dies(self, number: int, steps: int, exits: bool, noticed: bool, now: bool) -> None:
+    def a_worker_dies(self, number: int, steps: int, exits: bool, noticed: bool, whole: bool, now: bool) -> None:
+        """Or the process of its item alone, where each item has one."""
         lane = self.pick((lane for lane, worker in self.world.workers.items() if worker.alive), number)
         if lane is not None:
             self.world.workers[lane].advance(steps)
-            self.world.workers[lane].kill(1 if exits else -9)
-            if noticed:
-                self.world.bury(lane)
+            if not whole and self.world.workers[lane].perish(1 if exits else -9):
+                self.world.collect(lane, 9 if noticed else 0)
+            else:
+                self.world.workers[lane].kill(1 if exits else -9)
+                if noticed:
+                    self.world.bury(lane)
         self.after(now)
 
     @going

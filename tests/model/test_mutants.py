@@ -96,7 +96,26 @@ class RunsMoreThanSoMany(Engine):
         self.spares = spares
 
 
+class ForgetsWhoseProcessDied(Engine):
+    def perished(self, lane_id: int, death: Death) -> None:
+        self.lanes[lane_id].parts.pop(death.job, None)
+
+
+class RunsAgainWhatPerished(Engine):
+    def perished(self, lane_id: int, death: Death) -> None:
+        super().perished(lane_id, death._replace(phase=0))
+
+
+class ForgetsThatWhatPerishedWasSentPast(Engine):
+    def perished(self, lane_id: int, death: Death) -> None:
+        if death.job in self.jobs:
+            super().perished(lane_id, death)
+
+
 MUTANTS = [
+    ForgetsWhoseProcessDied,
+    RunsAgainWhatPerished,
+    ForgetsThatWhatPerishedWasSentPast,
     TriesAgainForEver,
     RunsMoreThanSoMany,
     ForgetsWhatWasNotRead,

@@ -26,6 +26,10 @@ class Message(NamedTuple):
     single: bool
 
 
+class _Perished(Exception):
+    """The process of the item at hand has died."""
+
+
 STOP = Message(0, 0, 0, single=True)
 
 
@@ -65,6 +69,8 @@ class SimWorker:
         self.condemned = False
         #: So many messages are not taken by its channel.
         self.refusing = 0
+        #: The item at hand is of a message of its own, and has no answer yet.
+        self._alone = False
         self._began = began
         self._life = self._live(init)
 
@@ -93,6 +99,15 @@ class SimWorker:
             self.exitcode = exitcode
             self._life.close()
 
+    def perish(self, exitcode: int = -9) -> bool:
+        """The process of the item at hand dies, if there is one, and this one lives on to tell of it."""
+        phase = self.page[2]
+        if not self.alive or phase == IDLE or not self._alone:
+            return False
+        self._died = exitcode, phase
+        self._life.throw(_Perished())
+        return True
+
     def accept(self, message: Message) -> bool:
         """The channel takes the message, or not. A dead worker's channel is as good as any."""
         if self.refusing:
@@ -113,6 +128,7 @@ class SimWorker:
 
     # -- the life ------------------------------------------------------------------------------------------------
     _idle = False
+    _died: tuple[int, int] = (0, 0)
 
     def _live(self, init: str | int) -> Iterator[None]:
         yield
@@ -129,8 +145,15 @@ class SimWorker:
             self._idle = False
             message = self.queue.popleft()
             yield  # swallowed, and nothing says so
-            if message is STOP or (yield from self._serve(message)):
-                break
+            try:
+                if message is STOP or (yield from self._serve(message)):
+                    break
+            except _Perished:
+                job, index, _ = self.page
+                self._alone = False
+                self.outbox.append(Frame(messages.DIED, job, index, self._died))
+                yield  # told, and the page still names it
+                yield from self._mark(job, index + 1, IDLE)
         while self.stubborn:
             yield
         return 0
@@ -138,10 +161,12 @@ class SimWorker:
     def _serve(self, message: Message) -> Iterator[None]:
         """Whether the worker must retire."""
         job = message.job
+        self._alone = message.stop == message.start + 1
         yield from self._mark(job, message.start, RECEIVED)
         for index in range(message.start, message.stop):
             yield from self._mark(job, index, RECEIVED)
             if self.unclean:
+                self._alone = False
                 yield from self._flush()
                 self._send(messages.RETIRE, job, index)
                 yield
@@ -150,6 +175,7 @@ class SimWorker:
             self.items += 1
             self._began(job, index)
             yield
+            self._alone = False
             if message.single:
                 self._send(messages.VALUE, job, index)
             else:

@@ -75,6 +75,7 @@ class World:
         self.graves: list[SimWorker] = []
         self.next_starts: list[str] = []
         self.cuts: set[tuple[int, int]] = set()
+        self.perished: set[tuple[int, int]] = set()
         self.paused = False
         self.abandoned = False
         self.finished = False
@@ -210,6 +211,11 @@ class World:
             self.engine.retired(lane, job, data)
         elif kind == messages.LEAVING:
             self.engine.retired(lane, job, None)
+        elif kind == messages.DIED:
+            exitcode, phase = data
+            if phase == RUNNING:
+                self.perished.add((job, index))
+            self.engine.perished(lane, Death(-1, exitcode, job, index, phase, frozenset()))
         else:
             self.engine.outcome(lane, job, index, kind, data)
 
@@ -315,4 +321,4 @@ class World:
         elif data.may_have_run:
             # A worker may die between saying that it begins and beginning, and in the middle of saying so.
             named = any(worker.page == [ident, index, RUNNING] for worker in self.graves)
-            assert named, f"{what} never began, and is said to have run"
+            assert named or (ident, index) in self.perished, f"{what} never began, and is said to have run"

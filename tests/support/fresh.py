@@ -74,3 +74,15 @@ def begin_and_end(tally: Tally, i: int) -> None:
     tally.add(f"begin {i}")
     os.sched_yield()
     tally.add(f"end {i}")
+
+
+def parent_of_the_process(_: object) -> int:
+    return os.getppid()
+
+
+def unique_things(_: object) -> tuple[Any, ...]:
+    """What two processes must never have in common."""
+    import tempfile
+    import uuid
+
+    return random.random(), uuid.uuid4(), uuid.uuid1(), next(tempfile._get_candidate_names()), os.urandom(8)

@@ -5,6 +5,7 @@ Who uses it: pytest. What may go wrong: nothing of its own.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.context import BaseContext
@@ -19,6 +20,9 @@ from poolsafe import IsolatedPool, presets  # noqa: E402 - nothing may import su
 #: What these pools put back. With "auto" it would be all tests' modules, which pytest has loaded: hundreds of pools
 #: would spend more time with these than with surviving.
 RESET = ["tests.support.tasks", "tests.survival.support.chores", "tests.survival.support.deeds", presets.cwd]
+
+#: The level of isolation of these pools: ``POOLSAFE_TEST_LEVEL=fork pytest tests/survival``.
+LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
 
 MakePool = Callable[..., IsolatedPool]
 
@@ -39,6 +43,7 @@ def pools(ctx: BaseContext, reset: Any, *, patience: float = 0) -> Iterator[Make
 
     def make(processes: int = 2, *args: Any, **options: Any) -> IsolatedPool:
         options.setdefault("reset", reset)
+        options.setdefault("isolation", LEVEL)
         made.append(IsolatedPool(processes, *args, context=ctx, **options))
         return made[-1]
 

@@ -69,11 +69,17 @@ def made(
     return options.guard(isolation, reset, (), seed, on_leak, has_initializer=False)
 
 
-@pytest.mark.parametrize(("level", "words"), [("fork", "not available yet"), ("x", "not a level")])
-def test_a_level_that_is_not_there(level: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        made(level)
+def test_a_level_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="not a level") as caught:
+        made("x")
     assert "'globals'" in str(caught.value), "says what to use"
+
+
+def test_a_platform_that_cannot_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert made("fork") is not None
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(ValueError, match=r"needs os\.fork\(\).*use isolation='process'"):
+        made("fork")
 
 
 def test_a_way_with_leaks_that_is_not_there() -> None:

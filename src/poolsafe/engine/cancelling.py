@@ -13,13 +13,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from .recovery import Recovery
-from .state import CANCELLED, Cut, Lane, Part
+from .state import CANCELLED, Cut, Part
 
 
 class Cancelling(Recovery):
     """See the module."""
-
-    lanes: dict[int, Lane]
 
     def cancelled(self, idents: Iterable[int]) -> None:
         """Nobody wants these jobs any more; those that are done are passed over."""

@@ -61,6 +61,9 @@ class Guard(Protocol):
     def costs(self, busy: float) -> Any:
         """What putting things back costs, once, when it is worth a warning; else None."""
 
+    def renew(self) -> None:
+        """In a forked process: makes different what must differ between processes."""
+
     def leftover(self) -> str | None:
         """After a task: what cannot be undone, for which the worker is to be replaced; else None."""
 
@@ -69,14 +72,14 @@ def main(setup: Setup) -> None:
     """The target of a worker process."""
     harden(setup)
     try:
-        worker = _prepare(setup)
+        worker = prepare(setup)
         if worker is not None:
             worker.serve()
     except ParentGone:
         os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
 
 
-def _prepare(setup: Setup) -> Worker | None:
+def prepare(setup: Setup) -> Worker | None:
     """Runs the initializer and captures what is pristine. Tells the parent about a failure and returns None."""
     try:
         if setup.baseline is not None:
@@ -135,32 +138,51 @@ class Worker:
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""
-        while True:
-            request, whole = self._end.receive()
-            if request.kind == messages.STOP:
-                return
-            self._take_up(request.job, request.start)
-            begun = perf_counter()
-            if not whole:
-                self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
-                return
-            try:
-                self._serve_items(request)
-            except _Unclean as unclean:
-                job, index, facts = unclean.args
-                self._retire(job, index, facts)
-                return
-            except _Leaving as leaving:
-                job, index, reason = leaving.args
-                self._flush()
-                self._end.send(frame(messages.LEAVING, job, index, dumps(reason)))
-                return
-            finally:
-                self._busy += perf_counter() - begun
-                self._page.tell_times(self._busy, self._guard.seconds)
-            costs = self._guard.costs(self._busy)
-            if costs is not None:
-                self._end.send(frame(messages.COSTLY, 0, 0, dumps(costs)))
+        while self.serve_next():
+            pass
+
+    def begin_anew(self) -> None:
+        """In a process that was forked to serve in the place of this one."""
+        self._copy = False
+        self._busy = self._page.times()[0]
+        self._guard.renew()
+
+    def rehearse(self) -> None:
+        """Has an item's way gone once: a forked process is slow where it comes for the first time."""
+        payload = messages.call_payload(safe_str, ("",), _NO_KWDS, (0, 0), False)
+        load = self._loader(Request(messages.TASK, 0, 1, 0, payload))[0]
+        func, args, kwds = load(0)
+        self._value(0, 0, self._run(func, args, kwds))
+        perf_counter()
+
+    def serve_next(self) -> bool:
+        """Takes one request, and says whether there may be another."""
+        request, whole = self._end.receive()
+        if request.kind == messages.STOP:
+            return False
+        self._take_up(request.job, request.start)
+        begun = perf_counter()
+        if not whole:
+            self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
+            return False
+        try:
+            self._serve_items(request)
+        except _Unclean as unclean:
+            job, index, facts = unclean.args
+            self._retire(job, index, facts)
+            return False
+        except _Leaving as leaving:
+            job, index, reason = leaving.args
+            self._flush()
+            self._end.send(frame(messages.LEAVING, job, index, dumps(reason)))
+            return False
+        finally:
+            self._busy += perf_counter() - begun
+            self._page.tell_times(self._busy, self._guard.seconds)
+        costs = self._guard.costs(self._busy)
+        if costs is not None:
+            self._end.send(frame(messages.COSTLY, 0, 0, dumps(costs)))
+        return True
 
     def _serve_items(self, request: Request) -> None:
         load, single, stream, first = self._loader(request)

@@ -15,7 +15,7 @@ follows after `TERM_GRACE`).
 
 from __future__ import annotations
 
-import signal
+import itertools
 from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
@@ -23,13 +23,15 @@ from typing import NamedTuple
 from .core import Engine
 from .crew import Crew
 from .page import IDLE, RECEIVED, Begun
-from .starting import KILL, TERM_GRACE
+from .starting import TERM_GRACE
 from .timers import Timers
 
 #: Seconds that a task has besides for what comes before its function: a fresh worker may have to import a lot.
 LOADING = 30.0
 #: Seconds after which to look again for a job that is called off and was neither unread nor at hand.
 AGAIN = 0.02
+#: So many times a worker is told to end an item, after the first.
+_ATTEMPTS = 2
 #: Seconds by which clocks may differ in their last digits.
 _SLACK = 0.0005
 
@@ -40,6 +42,7 @@ class Overdue(NamedTuple):
     job: int
     index: int  # type: ignore[assignment]  # tuple.index is not missed here
     limit: float
+    doom: int  #: the number by which its worker was doomed
 
 
 class Deadlines:
@@ -52,6 +55,7 @@ class Deadlines:
         self._next: dict[int, float] = {}
         self._overdue: dict[int, Overdue] = {}
         self._armed: float = inf
+        self._dooms = itertools.cycle(range(1, 256))
 
     def watch(self, lane: int, limit: float) -> None:
         """The lane's worker was sent an item that has so many seconds."""
@@ -96,34 +100,37 @@ class Deadlines:
             return
         due = since + part.job.terms.limit + (LOADING if phase == RECEIVED else 0.0)
         if now < due - _SLACK:
-            self._look_at(lane, due)
+            # What is being loaded may begin to run at once, and has its limit from then on.
+            self._look_at(lane, min(due, now + max(part.job.terms.limit, AGAIN)) if phase == RECEIVED else due)
         elif not self._end(lane, part.job.terms.limit, lambda seen: seen[:2] == (job, index) and seen.phase != IDLE):
             self._look_at(lane, now + min(limits))
 
     def _end(self, lane: int, limit: float, is_meant: Callable[[Begun], bool]) -> bool:
         """Ends the worker for what it has at hand; False when that is not what is meant any more."""
         worker = self._crew.workers[lane]
-        worker.doom(True)
+        doom = next(self._dooms)
+        worker.doom(doom)
         begun = worker.begun()
         if not is_meant(begun):
-            worker.doom(False)
+            worker.doom(0)
             return False
-        self._overdue[lane] = Overdue(begun.job, begun.index, limit)
-        worker.send_signal(signal.SIGTERM)
-        self._timers.after(TERM_GRACE, lambda: self._kill(lane))
+        overdue = self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom)
+        self._press(lane, overdue, 0)
         return True
 
     def cut(self, lane: int, job: int) -> None:
         """Nobody wants a job any more that the lane's worker was sent: has it taken back, or the worker ended."""
         known = self._engine.lanes.get(lane)
         part = None if known is None else known.parts.get(job)
-        if part is None or lane in self._overdue or lane not in self._crew.workers:
-            return  # gone, or going
-        if self._crew.workers[lane].begun().job != job:
+        if part is None or lane not in self._crew.workers:
+            return  # gone
+        if lane in self._overdue:
+            self._take_back(lane, job)  # the worker may live on, when what it has at hand is ended
+        elif self._crew.workers[lane].begun().job != job:
             self._take_back(lane, job)
         elif self._end(lane, inf, lambda seen: seen.job == job and seen.index < part.stop):
             return
-        # It may be in between: read, and not at hand yet; or done, and its last answer on the way.
+        # It may be the one that is ended just now; or read, and not at hand yet; or done, and its answer on the way.
         self._timers.after(AGAIN, lambda: self.cut(lane, job))
 
     def _take_back(self, lane: int, job: int) -> None:
@@ -133,9 +140,32 @@ class Deadlines:
             if taken == job:
                 return
 
-    def _kill(self, lane: int) -> None:
-        if lane in self._overdue and lane in self._crew.workers:
-            self._crew.workers[lane].send_signal(KILL)
+    def _press(self, lane: int, overdue: Overdue, attempt: int) -> None:
+        if self._overdue.get(lane) is overdue and lane in self._crew.workers:
+            self._crew.workers[lane].end_item(attempt)
+            if attempt < _ATTEMPTS:
+                self._timers.after(TERM_GRACE, lambda: self._press(lane, overdue, attempt + 1))
+
+    def spared(self, lane: int, doom: int) -> None:
+        """The lane's worker lives, and has nothing at hand any more of what it was doomed for by this number."""
+        overdue = self._overdue.get(lane)
+        if overdue is not None and overdue.doom == doom:
+            self._lift(lane)
+
+    def reason_for(self, lane: int, job: int, index: int) -> Overdue | None:
+        """Why the item's process was ended, if it was; its worker lives, and goes on."""
+        overdue = self._overdue.get(lane)
+        if overdue is None or (overdue.job, overdue.index) != (job, index):
+            return None
+        self._lift(lane)
+        return overdue
+
+    def _lift(self, lane: int) -> None:
+        del self._overdue[lane]
+        self._crew.workers[lane].doom(0)
+        limits = [part.job.terms.limit for part in self._engine.lanes[lane].parts.values()]
+        for limit in filter(None, limits):
+            self.watch(lane, limit)
 
     def reason(self, lane: int) -> Overdue | None:
         """For which item the dead worker of a lane was ended, if it was."""

@@ -29,16 +29,22 @@ class Lifeline:
 
     def __init__(self, *, use_thread: bool = False) -> None:
         self._reader, self._writer = pipe()
-        self._use_thread = use_thread
+        self.use_thread: bool = use_thread
+        self.armed: bool = False
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
-        return reduction.DupFd(self._reader), self._use_thread
+        return reduction.DupFd(self._reader), self.use_thread
 
     def __setstate__(self, state: Any) -> None:
-        fd, self._use_thread = state
+        fd, self.use_thread = state
         self._reader = fd.detach()
         self._writer = -1
+        self.armed = False
+
+    def fileno(self) -> int:
+        """The read end; where `arm` found no other way, its owner polls it."""
+        return self._reader
 
     def close_writer(self) -> None:
         """Lets go of the parent's end: in the parent when the pool is over, in any forked child at once."""
@@ -53,12 +59,18 @@ class Lifeline:
         if fd >= 0:
             os.close(fd)
 
-    def arm(self) -> None:
-        """Ties the life of this process to the parent's. Called once, in the worker."""
+    def arm(self, *, threadless: bool = False) -> None:
+        """Ties the life of this process to the parent's. Called once, in the worker.
+
+        Args:
+            threadless: Start no thread; where one is needed, `armed` stays False.
+        """
         self.close_writer()  # a forked worker has inherited it, and would keep itself and others alive
         os.set_inheritable(self._reader, False)
-        if self._use_thread or not self._arm_signal():
+        self.armed = not self.use_thread and self._arm_signal()
+        if not self.armed and not threadless:
             threading.Thread(target=self._watch, name="poolsafe-lifeline", daemon=True).start()
+            self.armed = True
 
     def _arm_signal(self) -> bool:
         try:

@@ -13,17 +13,16 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Protocol
 
+from . import messages
 from .child import CUT_OFF_CODE
 from .core import Engine
 from .crew import Crew
-from .deadlines import Deadlines
+from .deadlines import Deadlines, Overdue
 from .intake import Intake
-from .page import Begun
 from .starting import KILL
 from .state import STOPPING, Death
 from .tally import Tally
 from .timers import Timers
-from .workers import Worker
 
 #: Seconds to wait for an exit code when the process is known to have ended.
 CODE_PATIENCE = 0.2
@@ -115,18 +114,20 @@ class Mortuary:
         self._stopping.pop(lane, None)
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
-        owner.engine.lost(lane, self._death(lane, worker, code, begun, unread, cut_off))
+        death = Death(worker.serving if begun.phase else worker.pid, code, *begun, unread, cut_off)
+        owner.engine.lost(lane, _explained(death, owner.deadlines.reason(lane), worker.take_stack()))
         worker.release()
 
-    def _death(self, lane: int, worker: Worker, code: int | None, begun: Begun, unread: Any, cut_off: bool) -> Death:
-        death = Death(worker.pid, code, *begun, unread, cut_off)
-        stack = worker.take_stack()
-        overdue = self._owner.deadlines.reason(lane)
-        if overdue is None:
-            return death
-        if (overdue.job, overdue.index) != (begun.job, begun.index) or overdue.limit == inf:
-            return death._replace(ended=True)
-        return death._replace(limit=overdue.limit, stack=stack, ended=True)
+    def told(self, lane: int, kind: int, job: int, index: int, data: bytes) -> None:
+        """A worker that goes on tells of the process that ran one item: it is dead, or there is none to be ended."""
+        if kind == messages.SPARED:
+            self._owner.deadlines.spared(lane, index)
+            return
+        pid, code, phase, cut_off = messages.loads(data)
+        overdue = self._owner.deadlines.reason_for(lane, job, index)
+        death = Death(pid, code, job, index, phase, frozenset(), cut_off and code == -KILL)
+        stack = self._owner.crew.workers[lane].take_stack()
+        self._owner.engine.perished(lane, _explained(death, overdue, stack))
 
     def tick(self) -> None:
         """Ends workers that were told to end, have nothing left to do, and do not."""
@@ -144,3 +145,12 @@ class Mortuary:
                 worker.channel.try_stop()  # once more: the first may have found the channel full
             elif now - since > (0 if lane.retired and crowded else STOP_GRACE):
                 worker.send_signal(KILL)
+
+
+def _explained(death: Death, overdue: Overdue | None, stack: str) -> Death:
+    """The death, and whether that was because an item took too long or is not wanted any more."""
+    if overdue is None:
+        return death
+    if (overdue.job, overdue.index) != (death.job, death.index) or overdue.limit == inf:
+        return death._replace(ended=True)
+    return death._replace(limit=overdue.limit, stack=stack, ended=True)

@@ -6,7 +6,8 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
     8   u32 index of the item at hand       16  u32 committed bytes of the log
                                             24  f64 seconds at work, 32 f64 of them in putting things back
                                             40  f64 since when it is in this phase (time.monotonic)
-                                            48  u8  set by the parent: begin nothing more, the end is coming
+                                            48  u8  set by the parent: begin nothing more (from 1), or go on (0)
+                                            52  u32 process that has its turn, where several serve in turn
                                             64  log: frames of finished items, exactly as they would be sent
 
 A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
@@ -42,6 +43,8 @@ _COMMITTED = struct.Struct("@I")
 _TIMES = struct.Struct("@dd")
 _SINCE = struct.Struct("@d")
 _DOOM = 48
+_HOLDER = struct.Struct("@I")
+_HOLDER_AT = 52
 #: Bytes for a worker's last stack: a hundred frames, the most that there are, each with two names of 500 characters,
 #: the longest. Only where these are not of Latin letters it may not do; then the next one's has a false end.
 STACK = 256 * 1024
@@ -131,10 +134,11 @@ class Page:
         self._stack = pages.count * SIZE + slot * STACK
         self._stack_file: int | None = None
         self._parents = os.getpid(), pages.fd, pages.identity
-        self.doom(False)
+        self.doom(0)
         self.mark(0, 0, IDLE)
         self.commit(0)
         self.tell_times(0.0, 0.0)
+        self.tell_holder(0)
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -191,9 +195,9 @@ class Page:
         """The item's answer is there; sending it takes what it takes."""
         _SINCE.pack_into(self.memory, self._base + 40, inf)
 
-    def is_doomed(self) -> bool:
-        """Whether the parent is about to end the worker."""
-        return bool(self.memory[self._base + _DOOM])
+    def is_doomed(self) -> int:
+        """Not 0 when the parent is about to end what is at hand: the number of its doom."""
+        return self.memory[self._base + _DOOM]
 
     def commit(self, length: int) -> None:
         """Makes the first `length` bytes of the log valid."""
@@ -208,11 +212,20 @@ class Page:
         """Says for how many seconds the worker was at work, and how many of them went into putting things back."""
         _TIMES.pack_into(self.memory, self._base + 24, busy, resets)
 
+    def tell_holder(self, pid: int) -> None:
+        """Says which process serves now."""
+        _HOLDER.pack_into(self.memory, self._base + _HOLDER_AT, pid)
+
     # -- the parent's side ---------------------------------------------------------------------------------------
     def times(self) -> tuple[float, float]:
         """Seconds at work, and of these in putting things back."""
         busy, resets = _TIMES.unpack_from(self.memory, self._base + 24)
         return busy, resets
+
+    def holder(self) -> int:
+        """Which process served last; 0 when that is the worker itself."""
+        pid: int = _HOLDER.unpack_from(self.memory, self._base + _HOLDER_AT)[0]
+        return pid
 
     def begun(self) -> Begun:
         """What the worker was at."""
@@ -223,9 +236,9 @@ class Page:
         since: float = _SINCE.unpack_from(self.memory, self._base + 40)[0]
         return since
 
-    def doom(self, doomed: bool) -> None:
-        """Has the worker begin nothing more; or go on."""
-        self.memory[self._base + _DOOM] = doomed
+    def doom(self, number: int) -> None:
+        """Has the worker begin nothing more, by a number from 1 to 255; or, by 0, go on."""
+        self.memory[self._base + _DOOM] = number
 
     def take_stack(self) -> str:
         """What the worker wrote of where it was, if it did."""

@@ -1,13 +1,13 @@
 """What a death means for the tasks that the worker had: which goes on elsewhere, and which is lost.
 
-The part of the engine that knows deaths, but no lanes. Used by: core, which is built on it. What may go wrong: nothing;
+The part of the engine that knows deaths. Used by: core, which is built on it. What may go wrong: nothing;
 a mistake here would be a task run twice, or never, which is what the model tests look for.
 """
 
 from __future__ import annotations
 
 from .ledger import Ledger
-from .state import LOST, MAX_ATTEMPTS, Death, Lost, Part
+from .state import LOST, MAX_ATTEMPTS, Death, Lane, Lost, Part
 
 
 class Recovery(Ledger):
@@ -17,9 +17,21 @@ class Recovery(Ledger):
         retried: How many items were tried again.
     """
 
+    lanes: dict[int, Lane]
+
     def __init__(self) -> None:
         super().__init__()
         self.retried: int = 0
+
+    def perished(self, lane_id: int, death: Death) -> None:
+        """The process that ran one item is dead, and its worker goes on. What it answered was given to `outcome`."""
+        lane = self.lanes[lane_id]
+        lane.full, lane.doubted = False, 0
+        part = lane.parts.pop(death.job, None)
+        if part is not None:
+            self._recover(part, death)
+        elif death.job not in self.jobs and self.active:  # it was sent past us, and nobody has told us yet
+            self._keep_orphan(death.job, LOST, death.loss(death.phase > 1))
 
     def _lose(self, part: Part, loss: Lost) -> None:
         """The next item was lost with its worker: it is tried again, alone, as often as may be."""

@@ -33,6 +33,7 @@ class Setup:
         baseline: What the parent captured when the pool was made; only a forked worker has a use for it.
         mask: The signals that the program blocked when the pool was made.
         importing: The modules in whose import the pool was made.
+        forks: Whether tasks run in forked processes, so that this one is to have a single thread.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Setup:
         baseline: Any,
         mask: signals.Mask,
         importing: frozenset[str],
+        forks: bool = False,
     ) -> None:
         self.end = end
         self.page = page
@@ -54,6 +56,7 @@ class Setup:
         self.baseline = baseline
         self.mask = mask
         self.importing = importing
+        self.forks = forks
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "baseline": None}
@@ -71,7 +74,7 @@ def harden(setup: Setup) -> None:
     renew_streams()
     forget_dead_importers(setup.importing)
     setup.end.keep_private()
-    setup.lifeline.arm()
+    setup.lifeline.arm(threadless=setup.forks)
 
 
 def renew_streams() -> None:

@@ -255,8 +255,7 @@ class Supervisor:
             report(f"a worker could not be started ({type(error).__name__}: {error}); trying again")
         except BaseException as error:  # not a matter of waiting: it would fail again and again
             self.engine.start_failed(command.lane)
-            facts = {"type": type(error).__name__, "text": messages.safe_str(error)}
-            self._break(("start", facts), None)
+            self._break(("start", {"type": type(error).__name__, "text": messages.safe_str(error)}), None)
 
     def _stop(self, command: Stop) -> None:
         self.crew.workers[command.lane].channel.try_stop()
@@ -315,6 +314,8 @@ class Supervisor:
             elif kind == messages.LEAVING:
                 engine.retired(lane, job, None)
                 self.tally.retired[messages.loads(data)] += 1
+            elif kind in (messages.DIED, messages.SPARED):
+                self._mortuary.told(lane, kind, job, index, data)
             elif kind == messages.INIT_FAILED:
                 self._break(messages.loads(data), self.crew.workers[lane].pid)
 
@@ -324,9 +325,8 @@ class Supervisor:
 
     # -- now and then --------------------------------------------------------------------------------------------
     def _restless(self) -> bool:
-        engine = self.engine
-        stopping = any(lane.state == STOPPING for lane in engine.lanes.values())
-        return bool(engine.jobs) or self._callbacks.waiting or stopping
+        stopping = any(lane.state == STOPPING for lane in self.engine.lanes.values())
+        return bool(self.engine.jobs) or self._callbacks.waiting or stopping
 
     def _tick(self) -> None:
         self._ticking = False

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from multiprocessing import connection, process
 from typing import Any, NamedTuple, Protocol
 
-from . import child, signals
+from . import child, signals, template
 from .channels import Channel, PipeChannel, SocketChannel
 from .imports import importing_here
 from .lifeline import Lifeline
 from .messages import Frame, Sealed, frames_of
 from .page import Begun, Page, Pages
 from .setup import Setup
-from .starting import join_soon, start_quietly
+from .starting import KILL, join_soon, start_quietly
+from .template import CUT_SIGNAL
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
 _start_lock = threading.Lock()
@@ -38,6 +39,8 @@ if hasattr(os, "register_at_fork"):
 
 #: Beyond this many workers a pool does not open a pidfd for each, so that 200 workers fit into 1024 descriptors.
 PIDFD_WORKERS = 64
+#: Seconds for which the end of a dead worker's child is waited for.
+CHILD_PATIENCE = 0.2
 
 
 class Worker(Protocol):
@@ -49,6 +52,10 @@ class Worker(Protocol):
     @property
     def pid(self) -> int | None:
         """Its process id."""
+
+    @property
+    def serving(self) -> int | None:
+        """The id of the process that runs its tasks, or ran the last one."""
 
     @property
     def exitcode(self) -> int | None:
@@ -72,8 +79,11 @@ class Worker(Protocol):
     def since(self) -> float:
         """Since when it is in that phase, by `time.monotonic`."""
 
-    def doom(self, doomed: bool) -> None:
-        """Has it begin nothing more, as it is to be ended; or go on."""
+    def doom(self, number: int) -> None:
+        """Has it begin nothing more, by a number that is not 0, as its item is to be ended; or go on."""
+
+    def end_item(self, attempt: int) -> None:
+        """Ends the process that has the item at hand; with each attempt (0, 1, 2) by harsher means."""
 
     def take_stack(self) -> str:
         """Of a dead one: where it was, if it was asked."""
@@ -118,6 +128,10 @@ class PersistentWorker:
         return getattr(self.process, "pid", None)
 
     @property
+    def serving(self) -> int | None:
+        return self.pid
+
+    @property
     def exitcode(self) -> int | None:
         try:
             code: int | None = self.process.exitcode
@@ -151,8 +165,11 @@ class PersistentWorker:
     def since(self) -> float:
         return self._page.since()
 
-    def doom(self, doomed: bool) -> None:
-        self._page.doom(doomed)
+    def doom(self, number: int) -> None:
+        self._page.doom(number)
+
+    def end_item(self, attempt: int) -> None:
+        self.send_signal(KILL if attempt else signal.SIGTERM)
 
     def take_stack(self) -> str:
         return self._page.take_stack()
@@ -180,6 +197,36 @@ class PersistentWorker:
             self._pidfd = -1
 
 
+class ForkingWorker(PersistentWorker):
+    """A process that has a child of its own for every task (`engine.template`)."""
+
+    @property
+    def serving(self) -> int | None:
+        return self._page.holder() or self.pid
+
+    def end_item(self, attempt: int) -> None:
+        # It knows for certain which process that is; unless it has been stopped, as by a debugger.
+        self.send_signal(CUT_SIGNAL if attempt < 2 else KILL)
+
+    def last_words(self) -> tuple[list[Frame], frozenset[int], Begun]:
+        self._await_end_of_child()
+        return super().last_words()
+
+    def _await_end_of_child(self) -> None:
+        """The child got SIGKILL when the worker ended, and is over in a moment: it must read and begin nothing then."""
+        pid = self._page.holder()
+        if not pid or not hasattr(os, "pidfd_open"):
+            return
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            return  # it is over, and reaped
+        try:
+            connection.wait([fd], CHILD_PATIENCE)
+        finally:
+            os.close(fd)
+
+
 class Recipe:
     """How the workers of one pool are made.
 
@@ -191,6 +238,7 @@ class Recipe:
         baseline: What forked workers put back before their initializer, or None.
         transport: `"socket"` or `"pipe"`.
         pidfd: Whether to watch workers by pidfd as well.
+        forks: Whether each task has a process of its own, forked by its worker.
     """
 
     def __init__(
@@ -204,7 +252,9 @@ class Recipe:
         baseline: Any,
         transport: str,
         pidfd: bool,
+        forks: bool = False,
     ) -> None:
+        self._forks = forks
         self._make_process = make_process
         self._initializer = Sealed((initializer, initargs))
         self._options: Sealed | None = Sealed(options)
@@ -240,8 +290,9 @@ class Recipe:
                 self._baseline,
                 self._mask,
                 self._importing,
+                self._forks,
             )
-            proc = self._make_process(target=child.main, args=(setup,))
+            proc = self._make_process(target=template.main if self._forks else child.main, args=(setup,))
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = True
             with _start_lock:
@@ -256,7 +307,8 @@ class Recipe:
 
     def worker(self, started: Started) -> PersistentWorker:
         """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
-        return PersistentWorker(started, self.pages, pidfd=self._pidfd)
+        kind = ForkingWorker if self._forks else PersistentWorker
+        return kind(started, self.pages, pidfd=self._pidfd)
 
     def close(self) -> None:
         """No worker will be started any more, and none is there."""

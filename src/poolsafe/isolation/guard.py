@@ -178,6 +178,11 @@ class Guard:
 
         return min(self.seconds / busy, 1.0), dearest(self._snapshot.records, self.seconds)
 
+    def renew(self) -> None:
+        """In a process that was forked for one task: draw nothing that another one draws."""
+        if self._seed is None:
+            self._seeder.diverge()
+
     def leftover(self) -> str | None:
         """After a task: say what it left that cannot be taken back, or None."""
         if not self._resets:

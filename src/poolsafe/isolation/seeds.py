@@ -154,6 +154,13 @@ class Seeder:
         if self._bits is not None and self._bits.seed_seq is None:  # as ``numpy.random.seed`` leaves it
             self._seed_legacy()
 
+    def diverge(self) -> None:
+        """In a forked process, without a seed: all generators are seeded anew, those of `random` by itself."""
+        if self._bits is not None or _legacy() is not None:
+            self._seed_legacy()
+        for _, generator in self._generators():
+            _seed_from_system(generator)
+
     def _seed_legacy(self) -> None:
         legacy = _legacy()
         if hasattr(legacy, "set_bit_generator"):  # NumPy 1.24

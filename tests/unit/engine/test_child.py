@@ -199,7 +199,7 @@ def setup(initializer: Any = None, initargs: Any = (), baseline: Any = None) -> 
 
 def test_the_order_of_the_beginning() -> None:
     made = setup(note, ("initialize",), Baseline())
-    assert child._prepare(made) is not None
+    assert child.prepare(made) is not None
     assert events == ["baseline", "prepare", "initialize", "capture"]
     assert [kind for kind, *_ in made.end.frames] == [messages.READY]
 
@@ -207,7 +207,7 @@ def test_the_order_of_the_beginning() -> None:
 @pytest.mark.parametrize("error", [ValueError("words"), SystemExit(2), KeyboardInterrupt()])
 def test_an_initializer_that_fails_is_told(error: BaseException) -> None:
     made = setup(fail, (error,))
-    assert child._prepare(made) is None
+    assert child.prepare(made) is None
     [(kind, _, _, data)] = made.end.frames
     assert kind == messages.INIT_FAILED
     what, facts = loads(data)
@@ -229,7 +229,7 @@ def fork_in_the_initializer(report: int) -> None:
 def test_a_copy_that_an_initializer_made_does_not_serve() -> None:
     reader, writer = os.pipe()
     made = setup(fork_in_the_initializer, (writer,))
-    worker = child._prepare(made)
+    worker = child.prepare(made)
     os.write(writer, b"ready ")  # the copy would say so as well
     assert worker is not None
     assert os.wait()[1] == 0

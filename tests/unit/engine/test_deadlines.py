@@ -20,7 +20,7 @@ class FakeWorker:
     def __init__(self) -> None:
         self.page = Begun(0, 0, IDLE)
         self.since_when = 0.0
-        self.dooms: list[bool] = []
+        self.dooms: list[int] = []
         self.signals: list[int] = []
         self.looks = 0
         self.next_page: Begun | None = None
@@ -32,13 +32,13 @@ class FakeWorker:
     def since(self) -> float:
         return self.since_when
 
-    def doom(self, doomed: bool) -> None:
-        self.dooms.append(doomed)
-        if doomed and self.next_page is not None:  # the worker was quicker
+    def doom(self, number: int) -> None:
+        self.dooms.append(number)
+        if number and self.next_page is not None:  # the worker was quicker
             self.page = self.next_page
 
-    def send_signal(self, number: int) -> None:
-        self.signals.append(number)
+    def end_item(self, attempt: int) -> None:
+        self.signals.append((signal.SIGTERM, signal.SIGKILL, signal.SIGKILL)[attempt])
 
 
 class FakeCrew:
@@ -89,11 +89,23 @@ def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int, mo
     assert desk.worker.signals == []
     desk.wait(0.2)
     assert desk.worker.signals == [signal.SIGTERM]
-    assert desk.worker.dooms == [True]
+    assert desk.worker.dooms == [1]
     desk.wait(TERM_GRACE + 0.1)
     assert desk.worker.signals == [signal.SIGTERM, signal.SIGKILL]
-    assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0)
+    desk.wait(10)
+    assert len(desk.worker.signals) == 3, "once more, and no more"
+    assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0, 1)
     assert desk.deadlines.reason(desk.lane) is None
+
+
+def test_an_item_that_took_long_to_load_has_its_limit_from_then_on(desk: Desk) -> None:
+    desk.send(5, 0.1)
+    desk.begin(5, 0, RECEIVED)
+    desk.wait(3.0)
+    desk.begin(5, 0, RUNNING)
+    desk.wait(0.25)
+    assert desk.worker.signals == [signal.SIGTERM]
+    assert desk.worker.looks < 50
 
 
 def test_a_dead_worker_is_not_killed_again(desk: Desk) -> None:
@@ -143,7 +155,7 @@ def test_an_item_that_is_done_just_then_costs_nobody(desk: Desk) -> None:
     desk.begin(5, 0)
     desk.worker.next_page = Begun(5, 1, RECEIVED)
     desk.wait(1.01)
-    assert desk.worker.dooms == [True, False]
+    assert desk.worker.dooms == [1, 0]
     assert desk.worker.signals == []
     desk.worker.next_page = None
     desk.begin(5, 1)
@@ -204,3 +216,46 @@ def test_what_is_being_sent_has_all_the_time(desk: Desk) -> None:
     desk.worker.since_when = inf
     desk.wait(100)
     assert desk.worker.signals == []
+
+
+# -- workers that live on when the process of an item is ended ---------------------------------------------------------
+def test_the_doom_is_lifted_when_the_items_process_is_dead(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    desk.send(6, 1.0)
+    desk.begin(5)
+    desk.wait(1.1)
+    assert desk.deadlines.reason_for(desk.lane, 5, 0) == Overdue(5, 0, 1.0, 1)
+    assert desk.worker.dooms == [1, 0]
+    assert desk.deadlines.reason_for(desk.lane, 5, 0) is None
+    desk.worker.page = Begun(5, 1, IDLE)
+    desk.wait(TERM_GRACE + 1)
+    assert desk.worker.signals == [signal.SIGTERM], "nobody is pressed for what is over"
+    desk.begin(6)
+    desk.wait(1.1)
+    assert desk.worker.signals == [signal.SIGTERM] * 2, "what was sent ahead has its limit still"
+    assert desk.worker.dooms == [1, 0, 2]
+
+
+def test_the_death_of_another_item_lifts_nothing(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    desk.begin(5)
+    desk.wait(1.1)
+    assert desk.deadlines.reason_for(desk.lane, 4, 0) is None
+    assert desk.worker.dooms == [1]
+
+
+def test_a_worker_that_had_nothing_at_hand_goes_on(desk: Desk) -> None:
+    desk.send(5, 1.0)
+    desk.send(6, 1.0)
+    desk.begin(5)
+    desk.wait(1.1)
+    desk.deadlines.spared(desk.lane, 77)
+    assert desk.worker.dooms == [1], "that was about an earlier one"
+    desk.deadlines.spared(desk.lane, 1)
+    assert desk.worker.dooms == [1, 0]
+    desk.deadlines.spared(desk.lane, 1)
+    assert desk.worker.dooms == [1, 0]
+    desk.engine.outcome(desk.lane, 5, 0, 1, b"")
+    desk.begin(6)
+    desk.wait(1.1)
+    assert desk.worker.dooms == [1, 0, 2]

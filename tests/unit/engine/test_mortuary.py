@@ -12,7 +12,7 @@ from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.core import Engine
 from poolsafe.engine.deadlines import Deadlines
 from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, STOP_GRACE, Mortuary
-from poolsafe.engine.page import IDLE, RUNNING, Begun
+from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import KILL
 from poolsafe.engine.state import LOST, STOPPING, Job, Settle
 from poolsafe.engine.tally import Tally
@@ -36,9 +36,23 @@ class FakeWorker:
         self.exitcode: int | None = None
         self.channel = FakeChannel()
         self.signals: list[int] = []
+        self.dooms: list[int] = []
         self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
         self.released = False
         self.living = False
+
+    @property
+    def serving(self) -> int:
+        return self.pid
+
+    def begun(self) -> Begun:
+        return self.words[2]
+
+    def doom(self, number: int) -> None:
+        self.dooms.append(number)
+
+    def end_item(self, attempt: int) -> None:
+        self.signals.append(attempt)
 
     def lives(self) -> bool:
         return self.living
@@ -300,3 +314,52 @@ def test_a_lane_without_a_worker_yet_is_passed_over(house: House) -> None:
     house.engine.lanes[house.lane].state = STOPPING
     house.mortuary.tick()
     assert house.worker.channel.stops == 0
+
+
+# -- workers that go on when the process of an item is dead ------------------------------------------------------------
+def died(pid: int, code: int | None, phase: int) -> bytes:
+    return messages.dumps((pid, code, phase, False))
+
+
+@pytest.mark.parametrize(("phase", "may_have_run"), [(RECEIVED, False), (RUNNING, True)])
+def test_a_process_that_ran_one_item(house: House, phase: int, may_have_run: bool) -> None:
+    house.run(5)
+    house.run(6)
+    house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -11, phase))
+    house.carry_out()
+    [(ident, kind, lost)] = house.settled
+    assert (ident, kind) == (5, LOST)
+    assert (lost.pid, lost.exitcode, lost.may_have_run, lost.stack) == (88, -11, may_have_run, "")
+    assert (house.buried, house.worker.signals) == (False, [])
+    house.engine.outcome(house.lane, 6, 0, messages.VALUE, b"")
+    house.carry_out()
+    assert house.settled[1:] == [(6, messages.VALUE, b"")], "the worker goes on"
+
+
+def test_a_process_that_was_ended_for_its_item(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -15, RUNNING))
+    house.carry_out()
+    [(_, _, lost)] = house.settled
+    assert (lost.limit, lost.stack) == (1.5, "a stack")
+    assert house.worker.dooms == [1, 0]
+
+
+def test_a_worker_that_found_nothing_to_end(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.mortuary.told(house.lane, messages.SPARED, 0, 1, b"")
+    house.carry_out()
+    assert house.settled == []
+    assert house.worker.dooms == [1, 0]
+
+
+def test_a_process_of_a_call_that_was_sent_past_the_engine(house: House) -> None:
+    house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -9, RUNNING))
+    house.engine.sent(Job(5, b"", 1, lambda *outcome: None), house.lane)
+    house.carry_out()
+    [(ident, kind, lost)] = house.settled
+    assert (ident, kind, lost.exitcode, lost.may_have_run) == (5, LOST, -9, True)

@@ -1,4 +1,4 @@
-"""`isolation="process"`: every task has a fresh process in which nothing but the initializer has run."""
+"""`isolation="process"` and `"fork"`: every task has a fresh process in which nothing but the initializer has run."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ __all__ = ["_no_main_for_workers"]
 LIMIT = 20
 
 
+@pytest.fixture(params=["process", "fork"])
+def level(request: pytest.FixtureRequest) -> str:
+    """Each of the levels in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
-def make_pool(ctx: BaseContext) -> Iterator[MakePool]:
+def make_pool(ctx: BaseContext, level: str) -> Iterator[MakePool]:
     for make in pools(ctx, RESET):
-        yield partial(make, isolation="process")
+        yield partial(make, isolation=level)
 
 
 @pytest.fixture

@@ -1,0 +1,137 @@
+"""A process that is forked for one task: what its parent holds of it, and its life as a process of `multiprocessing`.
+
+The same things as `multiprocessing.popen_fork` and `BaseProcess._bootstrap` do for a process that they fork, without a
+process object for each: it would cost as much as the fork.
+
+Used by: template. What may go wrong: what a task has registered for the end of its process raises or takes long; that
+is after its answer, and the template's to end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import select
+import signal
+import sys
+import threading
+import warnings
+from multiprocessing import process, util
+from typing import NoReturn
+
+from . import signals
+from .child import CUT_OFF_CODE
+
+_TURN = b"t"
+
+
+class Child:
+    """A forked process."""
+
+    __slots__ = ("cut_off", "done_since", "giver", "pid", "silent_since", "told", "words")
+
+    def __init__(self, pid: int, giver: int, words: int) -> None:
+        self.pid = pid
+        self.giver = giver  # a descriptor by which it is given its turn, once
+        self.words = words  # and one by which it says that it is done
+        self.done_since: float | None = None
+        self.silent_since: float | None = None
+        self.cut_off = False  # ended for that
+        self.told = 0  # to end for the item at hand: by which doom
+
+    def give_turn(self) -> None:
+        """It is to serve now."""
+        with contextlib.suppress(BrokenPipeError):  # it is dead, which will be found
+            os.write(self.giver, _TURN)
+        self.give_none()
+
+    def give_none(self) -> None:
+        """It will have no turn any more."""
+        fd, self.giver = self.giver, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def has_said_something(self) -> bool:
+        """Whether `hear` would not wait: what the child has forked may hold the other end."""
+        if self.words < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.words, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def hear(self) -> bytes:
+        """What it says, when there is something to be heard; nothing when it cannot say anything any more."""
+        word = os.read(self.words, 1)
+        self.hear_none()
+        return word
+
+    def hear_none(self) -> None:
+        """It has said all that it will say."""
+        fd, self.words = self.words, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def let_go(self) -> None:
+        """Closes both."""
+        self.give_none()
+        self.hear_none()
+
+
+def warn_of_threads() -> None:
+    """Tells of threads that the initializer has left: a forked process does not have them."""
+    if threading.active_count() > 1:
+        warnings.warn(
+            "the initializer has left threads running; under isolation='fork' tasks run in processes that were "
+            "forked from the one that it ran in, and in which these threads do not exist. Start them in "
+            "before_task, or use isolation='process'",
+            RuntimeWarning,
+            stacklevel=1,
+        )
+    if sys.version_info >= (3, 12) and _has_threads():
+        # CPython's own warning about them comes at every fork; as an error, when the child is there already.
+        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+
+
+def _has_threads() -> bool:
+    """Whether there are others than this one, be they of Python or of a library."""
+    try:
+        return len(os.listdir("/proc/self/task")) > 1
+    except OSError:
+        return True
+
+
+def follow(code: int | None) -> NoReturn:
+    """Ends this process as a child has ended, and lets the parent find out what that means."""
+    if code is not None and code < 0:
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(-code, signal.SIG_DFL)
+        signals.set_mask(frozenset())
+        os.kill(os.getpid(), -code)
+    os._exit(CUT_OFF_CODE if code is None or code < 0 else code)
+
+
+def nothing(*_: object) -> None:
+    """Has the poll woken: a signal that is ignored wakes nobody."""
+
+
+def begin_process() -> None:
+    """What `multiprocessing` does at the beginning of a forked process."""
+    atexit._clear()
+    if sys.version_info >= (3, 13):
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
+    process._children = set()  # type: ignore[attr-defined]
+    process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
+    util._finalizer_registry.clear()  # type: ignore[attr-defined]
+    util._run_after_forkers()  # type: ignore[attr-defined]
+
+
+def end_process() -> None:
+    """What `multiprocessing` does at its end."""
+    if sys.version_info < (3, 13):
+        util._exit_function()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]
+    util._flush_std_streams()  # type: ignore[attr-defined]
+    if sys.version_info >= (3, 13):
+        atexit._run_exitfuncs()

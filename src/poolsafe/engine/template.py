@@ -1,0 +1,345 @@
+"""A worker whose tasks run in processes of their own, each forked from it as it is after the initializer.
+
+::
+
+    parent --requests--> the child whose turn it is --answers--> parent
+       ^                     ^ turn     | done
+       `------- ends ------ template ---'      (forks the next child meanwhile)
+
+The template has one thread and runs nothing of a task. It keeps a child ahead, gives one child at a time its turn, and
+waits. That child takes one request from the worker's channel, serves it as any worker does, says that it is done, and
+ends; the next one has its turn at once, while the other is still ending. So neither the fork nor the end of a process
+is in the way of a task, and an idle pool's next task goes straight to a child that waits for it.
+
+The parent sees one worker, the template. What a child's end means:
+
+- while it ran an item: the item is lost, which the template tells the parent (`DIED`), and goes on;
+- at another moment (nothing at hand, or its answer half written): only the parent can tell what was read and what was
+  not, so the template ends in the same way, as any worker that dies.
+
+A child that is to be ended for its item is ended by the template, the only process that knows for certain that a
+number is still that child's: the parent dooms the page and sends SIGURG (twice for SIGKILL); when nothing is at hand
+any more, the template says so (`SPARED`). Everything dies with the template, by a lifeline of its own.
+
+Started by: workers. What may go wrong: no process can be forked (it is tried again; after a while the template gives
+up, and the pool starts another one).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import sys
+from math import inf
+from multiprocessing import util
+from time import monotonic
+from typing import Any, NoReturn
+
+try:  # the same without the enums, whose memory each child would copy for it
+    from _signal import signal as set_handler  # type: ignore[import-not-found]
+except ImportError:
+    from signal import signal as set_handler
+
+from . import messages
+from .child import CUT_OFF_CODE, Worker, prepare
+from .ends import ParentGone
+from .fds import pipe
+from .lifeline import Lifeline
+from .messages import dumps, frame
+from .offspring import Child, begin_process, end_process, follow, nothing, warn_of_threads
+from .page import IDLE
+from .setup import Setup, harden
+
+#: Exit code of a template that cannot fork.
+FORKLESS_CODE = 113
+#: Seconds between two tries to fork, and after how many the template gives up.
+_RETRY, _TRIES = 0.05, 60
+#: Seconds that a child has for ending by itself when its task is done; and how many may take their time.
+LINGER, _LINGERING = 5.0, 8
+#: Seconds that a child has for ending by itself when it can say nothing any more.
+CUT_OFF_PATIENCE = 0.05
+#: So many children in a row may end before they have their turn.
+_STILLBORN = 10
+
+_DONE, _STOPPED = b"d", b"s"
+#: The parent's word for: end the child for the item that it has at hand. Ignored by default, should it come too late.
+CUT_SIGNAL: int = getattr(signal, "SIGURG", 0)
+
+
+def main(setup: Setup) -> None:
+    """The target of the process."""
+    harden(setup)
+    try:
+        worker = prepare(setup)
+        if worker is not None:
+            Template(worker, setup).serve()
+    except ParentGone:
+        os._exit(CUT_OFF_CODE)
+
+
+class Template:
+    """See the module.
+
+    Args:
+        worker: Serves, in the children.
+        setup: What the process was given.
+    """
+
+    def __init__(self, worker: Worker, setup: Setup) -> None:
+        self._worker = worker
+        self._end = setup.end
+        self._page = setup.page
+        self._outer = setup.lifeline
+        self._lifeline = Lifeline(use_thread=setup.lifeline.use_thread)
+        self._children: dict[int, Child] = {}
+        self._spare: Child | None = None
+        self._turn: Child | None = None
+        self._failures = self._stillborn = 0
+        self._going = True
+        self._terminated = self._cut_asked = False
+        self._owing = 0  # the doom for which nothing was found at hand
+        self._wake, self._waker = pipe()
+        for fd in (self._wake, self._waker):
+            os.set_blocking(fd, False)
+        self._poll = select.poll()
+        self._poll.register(self._wake, select.POLLIN)
+        if self._outer.fileno() >= 0 and not self._outer.armed:
+            self._poll.register(self._outer.fileno(), select.POLLIN)
+        self._handlers: dict[int, Any] = {}
+        self._collecting = gc.isenabled()
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+    def serve(self) -> None:
+        """Forks and waits until it is told to stop."""
+        self._settle_down()
+        while self._going:
+            if self._turn is None:
+                self._give_turn()
+            if self._spare is None:
+                self._spare = self._fork()
+            self._await()
+        if self._spare is not None:
+            self._spare.give_none()  # it ends when it will have no turn
+        while self._children:
+            self._await()
+        self._listen(False)
+        if self._terminated:
+            follow(-signal.SIGTERM)
+
+    def _settle_down(self) -> None:
+        """Before the first fork: what children would inherit by mistake, or copy for nothing."""
+        warn_of_threads()
+        util._flush_std_streams()  # type: ignore[attr-defined]  # else each child would write it again
+        gc.collect()
+        gc.freeze()  # the collector writes to what it looks at, and each child would copy all of that
+        gc.disable()
+        self._listen(True)
+
+    def _await(self) -> None:
+        waits = (child.done_since + LINGER - monotonic() for child in self._children.values() if child.done_since)
+        limit = min(waits, default=inf)
+        if self._turn is not None and self._turn.silent_since is not None:
+            limit = CUT_OFF_PATIENCE
+        if self._failures and self._going:
+            limit = _RETRY
+        for fd, _ in self._poll.poll(None if limit == inf else max(limit, 0) * 1000):
+            if fd == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 4096)
+            elif fd == self._outer.fileno():
+                os._exit(1)  # nothing is ever written: the parent is gone
+            else:
+                self._hear()
+        self._reap()
+        self._heed()
+        self._hurry()
+
+    # -- turns ---------------------------------------------------------------------------------------------------
+    def _give_turn(self) -> None:
+        child, self._spare = self._spare or self._fork(), None
+        if child is None:
+            return
+        self._page.tell_holder(child.pid)
+        self._turn = child
+        self._poll.register(child.words, select.POLLIN)
+        child.give_turn()
+
+    def _hear(self) -> None:
+        """The child whose turn it is says that it is done, or can say nothing any more."""
+        child = self._turn
+        assert child is not None
+        self._poll.unregister(child.words)
+        word = child.hear()
+        if not word:  # dead; or it has closed everything or become another program, and is ended for that
+            child.silent_since = monotonic()
+            return
+        child.done_since = monotonic()
+        self._stillborn = 0
+        self._turn = None
+        if word == _STOPPED:
+            self._going = False
+
+    def _hurry(self) -> None:
+        """Children whose task is done, and that do not end, are ended."""
+        done = [child for child in self._children.values() if child.done_since is not None]
+        now = monotonic()
+        silent = None if self._turn is None else self._turn.silent_since
+        if self._turn is not None and silent is not None and now >= silent + CUT_OFF_PATIENCE:
+            self._turn.cut_off = True
+            os.kill(self._turn.pid, signal.SIGKILL)
+        for number, child in enumerate(done, _LINGERING - len(done)):
+            assert child.done_since is not None
+            if number < 0 or now >= child.done_since + LINGER:
+                child.done_since = now
+                os.kill(child.pid, signal.SIGKILL)
+
+    # -- ends ----------------------------------------------------------------------------------------------------
+    def _reap(self) -> None:
+        for child in list(self._children.values()):
+            try:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else took its status
+                pid, status = child.pid, None
+            if pid:
+                self._buried(child, None if status is None else os.waitstatus_to_exitcode(status))
+
+    def _buried(self, child: Child, code: int | None) -> None:
+        if child is self._turn and child.has_said_something():
+            self._hear()  # its last word
+        del self._children[child.pid]
+        if child is self._spare:
+            self._spare = None
+            self._stillborn += 1
+            if self._stillborn > _STILLBORN:
+                follow(code)
+        elif child is self._turn:
+            self._turn = None
+            self._tell_of(child, code)
+        child.let_go()
+
+    def _tell_of(self, child: Child, code: int | None) -> None:
+        job, index, phase = self._page.begun()
+        if self._terminated:
+            return
+        if not self._at_hand():
+            follow(code)
+        self._end.send(frame(messages.DIED, job, index, dumps((child.pid, code, phase, child.cut_off))))
+        self._page.mark(job, index + 1, IDLE)
+
+    def _at_hand(self) -> bool:
+        """Whether an item is begun whose answer is not there yet."""
+        return self._page.begun().phase != IDLE and self._page.since() != inf
+
+    def _answering(self) -> bool:
+        return self._page.begun().phase != IDLE and self._page.since() == inf
+
+    # -- signals -------------------------------------------------------------------------------------------------
+    def _listen(self, listening: bool) -> None:
+        if not listening:
+            for number, handler in self._handlers.items():
+                set_handler(number, handler)
+            signal.set_wakeup_fd(-1)
+            return
+        for number, handler in (
+            (signal.SIGCHLD, nothing),
+            (signal.SIGTERM, self._on_term),
+            (CUT_SIGNAL, self._on_cut),
+        ):
+            before = signal.signal(number, handler)
+            self._handlers[number] = before if callable(before) else int(before or signal.SIG_DFL)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+
+    def _on_term(self, *_: object) -> None:
+        self._terminated = True
+
+    def _on_cut(self, *_: object) -> None:
+        self._cut_asked = True
+
+    def _heed(self) -> None:
+        """Does what the parent's signals ask for."""
+        if self._terminated and self._going:
+            self._going = False
+            busy = self._turn if self._at_hand() else None
+            for child in self._children.values():
+                # One that was forked just now would lose a SIGTERM: Python clears what came during the fork.
+                runs = child is busy or child.done_since is not None
+                os.kill(child.pid, signal.SIGTERM if runs else signal.SIGKILL)
+        if self._cut_asked:
+            self._cut_asked = False
+            doom = self._page.is_doomed()
+            if doom:  # so nothing more comes to hand now
+                self._cut(doom)
+        if self._owing and not self._answering():  # the child must not be writing at the same time
+            self._end.send(frame(messages.SPARED, 0, self._owing, b""))
+            self._owing = 0
+
+    def _cut(self, doom: int) -> None:
+        child = self._turn
+        if child is None or not self._at_hand():
+            self._owing = doom
+            return
+        os.kill(child.pid, signal.SIGKILL if child.told == doom else signal.SIGTERM)
+        child.told = doom
+
+    # -- the children --------------------------------------------------------------------------------------------
+    def _fork(self) -> Child | None:
+        fds: list[int] = []
+        try:
+            fds += pipe()
+            fds += pipe()
+            pid = os.fork()
+        except OSError:
+            self._forkless(*fds)
+            return None
+        turns, giver, words, speaker = fds
+        child = self._children[pid] = Child(pid, giver, words)
+        if not pid:
+            self._live(turns, speaker)
+        os.close(turns)
+        os.close(speaker)
+        self._failures = 0
+        return child
+
+    def _forkless(self, *fds: int) -> None:
+        """No process can be had, or no descriptor for it."""
+        for fd in fds:
+            os.close(fd)
+        self._failures += 1
+        if self._failures > _TRIES:
+            os._exit(FORKLESS_CODE)
+
+    def _live(self, turns: int, speaker: int) -> NoReturn:
+        """The whole life of a child."""
+        code = 1
+        try:
+            self._shed()
+            self._lifeline.arm()
+            begin_process()
+            self._worker.begin_anew()
+            self._worker.rehearse()
+            if os.read(turns, 1):
+                os.write(speaker, _DONE if self._worker.serve_next() else _STOPPED)
+                end_process()
+            code = 0
+        except ParentGone:
+            code = CUT_OFF_CODE
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            os._exit(code)
+
+    def _shed(self) -> None:
+        """Lets go of what is the template's."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._handlers.items():
+            set_handler(number, handler)
+        for fd in (self._wake, self._waker):
+            os.close(fd)
+        for child in self._children.values():
+            child.let_go()
+        self._outer.close()
+        if self._collecting:
+            gc.enable()
