@@ -73,13 +73,20 @@ def test_the_child_ends_with_the_worker(worker: Handle, gate: Callable[[str], Ga
     assert process_is_gone(child), "what it had begun is settled, so it must not go on"
 
 
-def test_a_child_that_leaves_a_fork_of_itself(worker: Handle, tmp_path: Path) -> None:
-    """Which holds every descriptor that it had."""
+def test_a_child_that_leaves_a_fork_of_itself(worker: Handle, tmp_path: Path, gate: Callable[[str], Gate]) -> None:
+    """Which holds every descriptor that it had: the worker listens to the next child all the same."""
     left = Tally(tmp_path / "left")
     assert worker.call(5, deeds.die_with_a_fork, left)
     try:
         assert death(worker)[1] == -signal.SIGKILL
         goes_on(worker)
+        for number in range(5):  # descriptors that are free by now are used again, each for something else
+            assert worker.call(5, tasks.meet, gate(f"arrived-{number}").path, gate("never").path)
+            gate(f"arrived-{number}").wait()
+            worker.worker.doom(7)
+            worker.worker.end_item(0)
+            assert death(worker)[1] == -signal.SIGTERM
+            goes_on(worker)
         assert not process_is_gone(int(left.entries()[0]))
     finally:
         for pid in left.entries():

@@ -217,6 +217,8 @@ class Template:
                 follow(code)
         elif child is self._turn:
             self._turn = None
+            if child.words >= 0:  # which something that it has forked holds open
+                self._poll.unregister(child.words)
             self._tell_of(child, code)
         child.let_go()
 
