@@ -145,9 +145,9 @@ def goes_on(worker: Handle) -> None:
     worker.worker.doom(0)
     assert worker.call(6, square, 6)
     frames = worker.hear(1)
-    while frames[-1][0] == messages.SPARED:  # of a word that came when the item had ended
+    while {frame[0] for frame in frames} == {messages.SPARED}:  # of a word that came when the item had ended
         frames = worker.hear(1)
-    assert frames[-1][:3] == (messages.VALUE, 6, 0)
+    assert (messages.VALUE, 6, 0) in [frame[:3] for frame in frames]
 
 
 def test_an_item_is_ended(worker: Handle, gate: Callable[[str], Gate]) -> None:
