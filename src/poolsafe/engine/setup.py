@@ -57,9 +57,10 @@ class Setup:
         self.mask = mask
         self.importing = importing
         self.forks = forks
+        self.inherited = True  # by a fork, for as long as it is not pickled
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "baseline": None}
+        return {**self.__dict__, "baseline": None, "inherited": False}
 
 
 def harden(setup: Setup) -> None:
@@ -71,7 +72,8 @@ def harden(setup: Setup) -> None:
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(signal.SIGINT, False)
     signals.set_mask(setup.mask - {signal.SIGINT, signal.SIGTERM})  # the thread that started us may block everything
-    renew_streams()
+    if setup.inherited:
+        renew_streams()
     forget_dead_importers(setup.importing)
     setup.end.keep_private()
     setup.lifeline.arm(threadless=setup.forks)

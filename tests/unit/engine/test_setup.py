@@ -12,11 +12,13 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from poolsafe.engine.setup import renew_streams
 from tests.support.gates import wait_for
+from tests.support.scripts import run_python
 
 
 def unread(fd: int) -> int:
@@ -100,3 +102,24 @@ def test_streams_of_other_kinds_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
         renew_streams()
     with pytest.raises(ValueError, match="closed"):
         closed.write("x")
+
+
+PROGRAM = """
+import sys
+from multiprocessing import get_context
+from poolsafe import IsolatedPool
+
+sys.stdout.buffer.write(b"imported")
+
+if __name__ == "__main__":
+    with IsolatedPool(1, context=get_context("spawn"), reset=None) as pool:
+        pool.apply(len, ("",))
+        pool.close()
+        pool.join()
+"""
+
+
+def test_what_a_worker_has_printed_itself_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    ended = run_python(tmp_path / "program.py", env={"PYTHONUNBUFFERED": ""})
+    assert ended.stdout == "imported" * 2
