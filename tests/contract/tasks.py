@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from typing import Any
 
 from tests.support.gates import Gate, Tally
@@ -94,3 +95,8 @@ def leave_thread(left: Tally, go: str) -> None:
 
 def start_thread() -> None:
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+def start_thread_and_be_strict() -> None:
+    start_thread()
+    warnings.simplefilter("error")

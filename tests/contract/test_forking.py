@@ -254,3 +254,13 @@ def test_threads_of_the_initializer_are_told_of(make_maker: Callable[..., Maker]
     assert worker.call(1, square, 1)
     assert worker.values(1) == {(1, 0): 1}
     assert "the initializer has left threads running" in capfd.readouterr().err
+
+
+def test_threads_of_the_initializer_where_warnings_are_errors(make_maker: Callable[..., Maker]) -> None:
+    """An error at once, not a worker that dies again and again."""
+    worker = make_maker(initializer=tasks.start_thread_and_be_strict).start()
+    [(kind, _, _, data)] = worker.hear(1)
+    assert kind == messages.INIT_FAILED
+    what, facts = messages.loads(data)
+    assert (what, facts["type"]) == ("raised", "RuntimeWarning")
+    worker.ended()

@@ -79,8 +79,13 @@ def main(setup: Setup) -> None:
         os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
 
 
-def prepare(setup: Setup) -> Worker | None:
-    """Runs the initializer and captures what is pristine. Tells the parent about a failure and returns None."""
+def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker | None:
+    """Runs the initializer and captures what is pristine. Tells the parent about a failure and returns None.
+
+    Args:
+        setup: What the worker was given.
+        check: Called in the end; it may complain of what the initializer has left.
+    """
     try:
         if setup.baseline is not None:
             setup.baseline.restore()
@@ -93,6 +98,8 @@ def prepare(setup: Setup) -> Worker | None:
         if os.getpid() != me:
             os._exit(0)  # it forked and returned in both: the copy must not serve on the same channel
         guard.capture()
+        if check is not None:
+            check()
     except BaseException as error:  # SystemExit too: an initializer that exits must not be tried for ever
         setup.end.send(frame(messages.INIT_FAILED, 0, 0, dumps(facts_of(error))))
         return None

@@ -73,7 +73,7 @@ def main(setup: Setup) -> None:
     """The target of the process."""
     harden(setup)
     try:
-        worker = prepare(setup)
+        worker = prepare(setup, warn_of_threads)
         if worker is not None:
             Template(worker, setup).serve()
     except ParentGone:
@@ -131,8 +131,8 @@ class Template:
 
     def _settle_down(self) -> None:
         """Before the first fork: what children would inherit by mistake, or copy for nothing."""
-        warn_of_threads()
-        util._flush_std_streams()  # type: ignore[attr-defined]  # else each child would write it again
+        with contextlib.suppress(OSError):  # nobody reads it
+            util._flush_std_streams()  # type: ignore[attr-defined]  # else each child would write it again
         gc.collect()
         gc.freeze()  # the collector writes to what it looks at, and each child would copy all of that
         gc.disable()
