@@ -72,6 +72,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.signals",
         "engine.telling",
         "engine.child",
+        "engine.ear",
         "engine.offspring",
         "engine.template",
     },

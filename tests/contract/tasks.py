@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 import warnings
+from multiprocessing import util
 from typing import Any
 
+from poolsafe.engine import template
 from tests.support.gates import Gate, Tally
 
 
@@ -100,3 +102,43 @@ def start_thread() -> None:
 def start_thread_and_be_strict() -> None:
     start_thread()
     warnings.simplefilter("error")
+
+
+def finalize_later(done: Tally, job: int) -> int:
+    util.Finalize(None, _finalize, args=(done, job), exitpriority=10)
+    return job
+
+
+def _finalize(done: Tally, job: int) -> None:
+    time.sleep(0.05)  # nothing to wait for: it takes its time
+    done.add(job)
+
+
+def come_back_twice(left: Tally, go: str) -> str:
+    if not os.fork():
+        Gate(go).wait()
+        left.add(os.getpid())
+    return "once"
+
+
+def forbid_forks(allowed: int, refused: Tally) -> None:
+    """From now on this process can fork so many times."""
+    real, left = os.fork, [allowed]
+
+    def fork() -> int:
+        if not left[0]:
+            refused.add(1)
+            raise BlockingIOError(11, "no more processes")
+        left[0] -= 1
+        return real()
+
+    os.fork = fork
+    template._RETRY = 0.001
+
+
+def block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGURG, signal.SIGTERM])
+
+
+def blocked() -> int:
+    return len(signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGCHLD, signal.SIGURG, signal.SIGTERM})

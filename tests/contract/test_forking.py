@@ -240,12 +240,88 @@ def test_threads_that_are_left_are_not_waited_for_without_end(
     make_maker: Callable[..., Maker], tmp_path: Path, gate: Callable[[str], Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template, "_LINGERING", 2)
+    monkeypatch.setattr(template, "LINGER", 0.2)
     worker = make_maker().ready()
     left = Tally(tmp_path / "left")
     for job in range(4):
         assert worker.call(job, tasks.leave_thread, left, gate("never").path)
         assert worker.values(1) == {(job, 0): None}
-    wait_for(lambda: all(process_is_gone(int(pid)) for pid in left.entries()[:2]), what="the end of the oldest")
+    wait_for(lambda: all(process_is_gone(int(pid)) for pid in left.entries()), what="the end of all")
+
+
+def test_what_is_done_at_the_end_of_a_process_is_done(worker: Handle, tmp_path: Path) -> None:
+    """The next task waits rather than that one that is just ending is ended."""
+    done = Tally(tmp_path / "done")
+    for job in range(12):
+        assert worker.call(job, tasks.finalize_later, done, job)
+        assert worker.values(1) == {(job, 0): job}
+    assert worker.channel.try_stop()
+    assert worker.ended() == 0
+    assert sorted(map(int, done.entries())) == list(range(12))
+
+
+def test_a_fork_of_a_task_that_comes_back_later_touches_nothing(
+    worker: Handle, gate: Callable[[str], Gate], tmp_path: Path
+) -> None:
+    left = Tally(tmp_path / "left")
+    assert worker.call(1, tasks.come_back_twice, left, gate("go").path)
+    assert worker.values(1) == {(1, 0): "once"}
+    child = begin(worker, gate)
+    gate("go").open()
+    [copy] = left.wait(1)
+    wait_for(lambda: process_is_gone(int(copy)), what="the end of the copy")
+    worker.worker.doom(7)
+    worker.worker.end_item(0)
+    assert death(worker) == (child, -signal.SIGTERM)
+    goes_on(worker)
+
+
+def test_a_task_goes_on_though_no_other_process_can_be_forked(
+    make_maker: Callable[..., Maker], gate: Callable[[str], Gate], tmp_path: Path
+) -> None:
+    refused = Tally(tmp_path / "refused")
+    worker = make_maker(initializer=tasks.forbid_forks, initargs=(1, refused)).ready()
+    begin(worker, gate)
+    refused.wait(template._TRIES + 10)
+    gate("never").open()
+    assert worker.values(1) == {(5, 0): None}
+
+
+def test_a_worker_that_can_never_fork_says_so(make_maker: Callable[..., Maker], tmp_path: Path) -> None:
+    worker = make_maker(initializer=tasks.forbid_forks, initargs=(0, Tally(tmp_path / "refused"))).ready()
+    [(kind, _, _, data)] = worker.hear(1)
+    assert kind == messages.INIT_FAILED
+    assert messages.loads(data)[1]["type"] == "BlockingIOError"
+    assert worker.ended() == template.FORKLESS_CODE
+
+
+def test_an_initializer_that_blocks_the_signals_that_it_lives_by(
+    make_maker: Callable[..., Maker], gate: Callable[[str], Gate], tmp_path: Path
+) -> None:
+    worker = make_maker(initializer=tasks.block_signals).ready()
+    left = Tally(tmp_path / "left")
+    assert worker.call(5, deeds.die_with_a_fork, left)
+    try:
+        assert death(worker)[1] == -signal.SIGKILL
+        child = begin(worker, gate)
+        worker.worker.doom(7)
+        while not process_is_gone(child):  # SIGTERM is blocked there, and signals that come together are one
+            worker.worker.end_item(0)
+        assert death(worker) == (child, -signal.SIGKILL)
+        goes_on(worker)
+        assert worker.call(7, tasks.blocked)
+        assert messages.loads(worker.hear(1)[-1][3]) == 3, "as the initializer has left them"
+    finally:
+        for pid in left.entries():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_terminated_with_a_task_that_heeds_nothing(worker: Handle, gate: Callable[[str], Gate]) -> None:
+    child = begin(worker, gate, tasks.meet_and_heed_nothing)
+    os.kill(child, signal.SIGSTOP)
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.ended() == -signal.SIGTERM
+    assert process_is_gone(child)
 
 
 @pytest.mark.parametrize("start_method", ["spawn"])  # whose warnings go to stderr

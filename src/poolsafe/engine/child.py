@@ -198,8 +198,6 @@ class Worker:
                 self._take_up(request.job, index)
             answer = self._item(request.job, index, (stream, first + index), load)
             self._page.done()
-            if self._copy:
-                os._exit(0)
             if single:
                 self._end.send(answer)
             else:
@@ -225,6 +223,7 @@ class Worker:
         told = (func, args, kwds) if self._guard.watches else None
         if self._limited:
             tell_where_it_ends(self._page.stack_file())
+        self._end_copy()
         self._page.run(job, index)
         try:
             if self._before is None and self._after is None:
@@ -238,6 +237,7 @@ class Worker:
         else:
             del func, args, kwds
             answer = self._value(job, index, value)
+        self._end_copy()
         queues = sys.modules.get("poolsafe.queues.link")
         if queues is not None:  # what the task put is in its queues before anybody has its answer
             queues.flush()
@@ -254,6 +254,11 @@ class Worker:
             while self._page.is_doomed():
                 sleep(_LOOK)
             self._page.take_up(job, index)
+
+    def _end_copy(self) -> None:
+        """A fork of this process that came back from the user's code: the page, too, is not its to write."""
+        if self._copy:
+            os._exit(0)
 
     def _hooked(self, func: Callable[..., Any], args: Any, kwds: Any) -> Any:
         if self._before is not None:

@@ -152,6 +152,10 @@ class Deadlines:
         if overdue is not None and overdue.doom == doom:
             self._lift(lane)
 
+    def is_overdue(self, lane: int) -> bool:
+        """Whether the lane's worker is doomed."""
+        return lane in self._overdue
+
     def reason_for(self, lane: int, job: int, index: int) -> Overdue | None:
         """Why the item's process was ended, if it was; its worker lives, and goes on."""
         overdue = self._overdue.get(lane)

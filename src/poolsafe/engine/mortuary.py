@@ -10,6 +10,7 @@ buried without one).
 
 from __future__ import annotations
 
+import signal
 from math import inf
 from typing import Any, Protocol
 
@@ -33,6 +34,8 @@ STOP_GRACE = 5.0
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
 CUT_OFF_PATIENCE = 0.05
 _AGAIN = 0.01
+#: Exit codes of a process that was ended for its item.
+_ENDS = (-signal.SIGTERM, -KILL)
 
 
 class Owner(Protocol):
@@ -127,6 +130,8 @@ class Mortuary:
         overdue = self._owner.deadlines.reason_for(lane, job, index)
         death = Death(pid, code, job, index, phase, frozenset(), cut_off and code == -KILL)
         stack = self._owner.crew.workers[lane].take_stack()
+        if overdue is None and code in _ENDS and self._owner.deadlines.is_overdue(lane):
+            death = death._replace(ended=True)  # perhaps: for the item before it
         self._owner.engine.perished(lane, _explained(death, overdue, stack))
 
     def tick(self) -> None:

@@ -33,13 +33,13 @@ class Child:
     __slots__ = ("cut_off", "done_since", "giver", "pid", "silent_since", "told", "words")
 
     def __init__(self, pid: int, giver: int, words: int) -> None:
-        self.pid = pid
-        self.giver = giver  # a descriptor by which it is given its turn, once
-        self.words = words  # and one by which it says that it is done
+        self.pid: int = pid
+        self.giver: int = giver  # a descriptor by which it is given its turn, once
+        self.words: int = words  # and one by which it says that it is done
         self.done_since: float | None = None
         self.silent_since: float | None = None
-        self.cut_off = False  # ended for that
-        self.told = 0  # to end for the item at hand: by which doom
+        self.cut_off: bool = False  # ended for that
+        self.told: int = 0  # to end for the item at hand: by which doom
 
     def give_turn(self) -> None:
         """It is to serve now."""
@@ -110,10 +110,6 @@ def follow(code: int | None) -> NoReturn:
         signals.set_mask(frozenset())
         os.kill(os.getpid(), -code)
     os._exit(CUT_OFF_CODE if code is None or code < 0 else code)
-
-
-def nothing(*_: object) -> None:
-    """Has the poll woken: a signal that is ignored wakes nobody."""
 
 
 def begin_process() -> None:

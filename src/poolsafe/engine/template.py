@@ -36,22 +36,19 @@ import sys
 from math import inf
 from multiprocessing import util
 from time import monotonic
-from typing import Any, NoReturn
-
-try:  # the same without the enums, whose memory each child would copy for it
-    from _signal import signal as set_handler  # type: ignore[import-not-found]
-except ImportError:
-    from signal import signal as set_handler
+from typing import NoReturn
 
 from . import messages
 from .child import CUT_OFF_CODE, Worker, prepare
+from .ear import Ear
 from .ends import ParentGone
 from .fds import pipe
 from .lifeline import Lifeline
 from .messages import dumps, frame
-from .offspring import Child, begin_process, end_process, follow, nothing, warn_of_threads
+from .offspring import Child, begin_process, end_process, follow, warn_of_threads
 from .page import IDLE
 from .setup import Setup, harden
+from .telling import facts_of
 
 #: Exit code of a template that cannot fork.
 FORKLESS_CODE = 113
@@ -61,6 +58,8 @@ _RETRY, _TRIES = 0.05, 60
 LINGER, _LINGERING = 5.0, 8
 #: Seconds that a child has for ending by itself when it can say nothing any more.
 CUT_OFF_PATIENCE = 0.05
+#: Seconds that children have for ending by SIGTERM: less than the parent gives the template.
+END_PATIENCE = 0.4
 #: So many children in a row may end before they have their turn.
 _STILLBORN = 10
 
@@ -99,16 +98,14 @@ class Template:
         self._turn: Child | None = None
         self._failures = self._stillborn = 0
         self._going = True
-        self._terminated = self._cut_asked = False
+        self._terminated_since: float | None = None
         self._owing = 0  # the doom for which nothing was found at hand
-        self._wake, self._waker = pipe()
-        for fd in (self._wake, self._waker):
-            os.set_blocking(fd, False)
+        self._ear = Ear(CUT_SIGNAL)
         self._poll = select.poll()
-        self._poll.register(self._wake, select.POLLIN)
+        self._poll.register(self._ear.fileno(), select.POLLIN)
         if self._outer.fileno() >= 0 and not self._outer.armed:
             self._poll.register(self._outer.fileno(), select.POLLIN)
-        self._handlers: dict[int, Any] = {}
+        self._fertile = False
         self._collecting = gc.isenabled()
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -116,7 +113,7 @@ class Template:
         """Forks and waits until it is told to stop."""
         self._settle_down()
         while self._going:
-            if self._turn is None:
+            if self._turn is None and not self._crowded():
                 self._give_turn()
             if self._spare is None:
                 self._spare = self._fork()
@@ -125,8 +122,8 @@ class Template:
             self._spare.give_none()  # it ends when it will have no turn
         while self._children:
             self._await()
-        self._listen(False)
-        if self._terminated:
+        self._ear.close()
+        if self._ear.terminated:
             follow(-signal.SIGTERM)
 
     def _settle_down(self) -> None:
@@ -136,19 +133,18 @@ class Template:
         gc.collect()
         gc.freeze()  # the collector writes to what it looks at, and each child would copy all of that
         gc.disable()
-        self._listen(True)
+        self._ear.open()
 
     def _await(self) -> None:
         waits = (child.done_since + LINGER - monotonic() for child in self._children.values() if child.done_since)
         limit = min(waits, default=inf)
-        if self._turn is not None and self._turn.silent_since is not None:
+        if (self._turn is not None and self._turn.silent_since is not None) or self._terminated_since is not None:
             limit = CUT_OFF_PATIENCE
         if self._failures and self._going:
             limit = _RETRY
         for fd, _ in self._poll.poll(None if limit == inf else max(limit, 0) * 1000):
-            if fd == self._wake:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(fd, 4096)
+            if fd == self._ear.fileno():
+                self._ear.drain()
             elif fd == self._outer.fileno():
                 os._exit(1)  # nothing is ever written: the parent is gone
             else:
@@ -156,6 +152,10 @@ class Template:
         self._reap()
         self._heed()
         self._hurry()
+
+    def _crowded(self) -> bool:
+        """Whether so many are ending that the next task has to wait: to end them would cost what they still write."""
+        return sum(child.done_since is not None for child in self._children.values()) >= _LINGERING
 
     # -- turns ---------------------------------------------------------------------------------------------------
     def _give_turn(self) -> None:
@@ -184,15 +184,14 @@ class Template:
 
     def _hurry(self) -> None:
         """Children whose task is done, and that do not end, are ended."""
-        done = [child for child in self._children.values() if child.done_since is not None]
         now = monotonic()
         silent = None if self._turn is None else self._turn.silent_since
         if self._turn is not None and silent is not None and now >= silent + CUT_OFF_PATIENCE:
             self._turn.cut_off = True
             os.kill(self._turn.pid, signal.SIGKILL)
-        for number, child in enumerate(done, _LINGERING - len(done)):
-            assert child.done_since is not None
-            if number < 0 or now >= child.done_since + LINGER:
+        late = self._terminated_since is not None and now >= self._terminated_since + END_PATIENCE
+        for child in self._children.values():
+            if late or (child.done_since is not None and now >= child.done_since + LINGER):
                 child.done_since = now
                 os.kill(child.pid, signal.SIGKILL)
 
@@ -224,10 +223,11 @@ class Template:
 
     def _tell_of(self, child: Child, code: int | None) -> None:
         job, index, phase = self._page.begun()
-        if self._terminated:
+        if self._ear.terminated:
             return
         if not self._at_hand():
             follow(code)
+        self._page.done()  # nobody is to be ended for it any more
         self._end.send(frame(messages.DIED, job, index, dumps((child.pid, code, phase, child.cut_off))))
         self._page.mark(job, index + 1, IDLE)
 
@@ -238,39 +238,19 @@ class Template:
     def _answering(self) -> bool:
         return self._page.begun().phase != IDLE and self._page.since() == inf
 
-    # -- signals -------------------------------------------------------------------------------------------------
-    def _listen(self, listening: bool) -> None:
-        if not listening:
-            for number, handler in self._handlers.items():
-                set_handler(number, handler)
-            signal.set_wakeup_fd(-1)
-            return
-        for number, handler in (
-            (signal.SIGCHLD, nothing),
-            (signal.SIGTERM, self._on_term),
-            (CUT_SIGNAL, self._on_cut),
-        ):
-            before = signal.signal(number, handler)
-            self._handlers[number] = before if callable(before) else int(before or signal.SIG_DFL)
-        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-
-    def _on_term(self, *_: object) -> None:
-        self._terminated = True
-
-    def _on_cut(self, *_: object) -> None:
-        self._cut_asked = True
-
+    # -- signals --------------------------------------------------------------------------------------------------
     def _heed(self) -> None:
         """Does what the parent's signals ask for."""
-        if self._terminated and self._going:
+        if self._ear.terminated and self._terminated_since is None:
             self._going = False
+            self._terminated_since = monotonic()
             busy = self._turn if self._at_hand() else None
             for child in self._children.values():
                 # One that was forked just now would lose a SIGTERM: Python clears what came during the fork.
                 runs = child is busy or child.done_since is not None
                 os.kill(child.pid, signal.SIGTERM if runs else signal.SIGKILL)
-        if self._cut_asked:
-            self._cut_asked = False
+        if self._ear.cut_asked:
+            self._ear.cut_asked = False
             doom = self._page.is_doomed()
             if doom:  # so nothing more comes to hand now
                 self._cut(doom)
@@ -293,8 +273,8 @@ class Template:
             fds += pipe()
             fds += pipe()
             pid = os.fork()
-        except OSError:
-            self._forkless(*fds)
+        except OSError as error:
+            self._forkless(error, *fds)
             return None
         turns, giver, words, speaker = fds
         child = self._children[pid] = Child(pid, giver, words)
@@ -303,14 +283,17 @@ class Template:
         os.close(turns)
         os.close(speaker)
         self._failures = 0
+        self._fertile = True
         return child
 
-    def _forkless(self, *fds: int) -> None:
-        """No process can be had, or no descriptor for it."""
+    def _forkless(self, error: OSError, *fds: int) -> None:
+        """No process can be had, or no descriptor for it. While another one serves, that is no matter."""
         for fd in fds:
             os.close(fd)
-        self._failures += 1
+        self._failures = 1 if self._children else self._failures + 1
         if self._failures > _TRIES:
+            if not self._fertile:  # nor will the next template, so that is the end of the pool
+                self._end.send(frame(messages.INIT_FAILED, 0, 0, dumps(facts_of(error))))
             os._exit(FORKLESS_CODE)
 
     def _live(self, turns: int, speaker: int) -> NoReturn:
@@ -323,7 +306,9 @@ class Template:
             self._worker.begin_anew()
             self._worker.rehearse()
             if os.read(turns, 1):
-                os.write(speaker, _DONE if self._worker.serve_next() else _STOPPED)
+                goes_on = self._worker.serve_next()
+                with contextlib.suppress(BrokenPipeError):  # the template is dead
+                    os.write(speaker, _DONE if goes_on else _STOPPED)
                 end_process()
             code = 0
         except ParentGone:
@@ -335,11 +320,7 @@ class Template:
 
     def _shed(self) -> None:
         """Lets go of what is the template's."""
-        signal.set_wakeup_fd(-1)
-        for number, handler in self._handlers.items():
-            set_handler(number, handler)
-        for fd in (self._wake, self._waker):
-            os.close(fd)
+        self._ear.close()
         for child in self._children.values():
             child.let_go()
         self._outer.close()

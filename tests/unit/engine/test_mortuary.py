@@ -363,3 +363,16 @@ def test_a_process_of_a_call_that_was_sent_past_the_engine(house: House) -> None
     house.carry_out()
     [(ident, kind, lost)] = house.settled
     assert (ident, kind, lost.exitcode, lost.may_have_run) == (5, LOST, -9, True)
+
+
+def test_a_process_that_was_ended_for_the_item_before(house: House) -> None:
+    """It had just taken up its own, which goes to another one."""
+    house.run(4)
+    house.worker.words = ([], frozenset(), Begun(4, 0, RUNNING))
+    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.engine.outcome(house.lane, 4, 0, messages.VALUE, b"")
+    house.run(5)
+    house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -15, RECEIVED))
+    house.carry_out()
+    assert house.settled == [(4, messages.VALUE, b"")]
+    assert 5 in house.engine.jobs

@@ -103,3 +103,21 @@ def test_a_loss_that_is_known_before_the_job() -> None:
     assert settled(engine.step()) == []
     engine.ready(1)
     assert ("send", 1, 5, 0, 1) in told(engine.step())
+
+
+def test_an_item_that_was_just_taken_up_when_its_worker_was_ended_for_another() -> None:
+    engine = started(1)
+    engine.submitted(job(5, retries=0))
+    engine.step()
+    engine.lost(0, death(5, 0, RECEIVED)._replace(ended=True))
+    assert settled(engine.step()) == []
+    engine.ready(1)
+    assert ("send", 1, 5, 0, 1) in told(engine.step())
+
+
+def test_an_item_that_took_too_long_to_load_is_not_that() -> None:
+    engine = started(1)
+    engine.submitted(job(5, retries=0))
+    engine.step()
+    engine.lost(0, death(5, 0, RECEIVED)._replace(ended=True, limit=1.0))
+    assert [outcome[2] for outcome in settled(engine.step())] == [LOST]
