@@ -5,7 +5,6 @@ Who uses it: pytest. What may go wrong: nothing of its own.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.context import BaseContext
@@ -16,13 +15,11 @@ import pytest
 pytest.register_assert_rewrite("tests.survival.support.ways", "tests.survival.support.programs")
 
 from poolsafe import IsolatedPool, presets  # noqa: E402 - nothing may import support modules earlier
+from tests.survival.support.ways import LEVEL  # noqa: E402
 
 #: What these pools put back. With "auto" it would be all tests' modules, which pytest has loaded: hundreds of pools
 #: would spend more time with these than with surviving.
 RESET = ["tests.support.tasks", "tests.survival.support.chores", "tests.survival.support.deeds", presets.cwd]
-
-#: The level of isolation of these pools: ``POOLSAFE_TEST_LEVEL=fork pytest tests/survival``.
-LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
 
 MakePool = Callable[..., IsolatedPool]
 

@@ -15,14 +15,12 @@ import pytest
 
 from tests.survival.support.cases import spread
 from tests.survival.support.programs import Program
+from tests.survival.support.ways import pipe_transport
 
 WAITS = ["apply", "map", "imap", "join", "get-with-queue"]
 WORK = ["idle", "initializing", "waiting", "deaf", "busy", "holds-the-gil", "every-signal-ignored", "large-result"]
 
 DEATHS = [signal.SIGKILL, signal.SIGTERM]
-
-#: Over plain pipes a thread of the worker watches for the parent's end, and needs the interpreter for that.
-pipe_transport = os.environ.get("POOLSAFE_TRANSPORT") == "pipe"
 
 
 @pytest.mark.parametrize(("start_method", "where"), spread(WAITS, "map", "join"))

@@ -28,12 +28,11 @@ from tests.survival.support.ways import (
     assert_survives_pickling,
     fresh_tally,
     living,
+    pipe_transport,
     runs,
     survive,
     thrive,
 )  # fmt: skip
-
-pipe_transport = os.environ.get("POOLSAFE_TRANSPORT") == "pipe"
 
 
 def test_a_task_that_forks_and_returns_twice(pool: IsolatedPool, tmp_path: Path) -> None:

@@ -141,9 +141,13 @@ WAYS: dict[str, Way] = {
     "imap_chunks": by_imap_chunks,
     "imap_unordered": by_imap_unordered,
 }
+#: The level of isolation of this run's pools (``POOLSAFE_TEST_LEVEL=fork pytest tests/survival``).
+LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
+#: Whether tasks run in processes of their own there.
+FRESH = LEVEL in ("fork", "process")
+#: Over plain pipes a thread of the worker watches for the parent's end, and needs the interpreter for that.
+pipe_transport = os.environ.get("POOLSAFE_TRANSPORT") == "pipe"
 #: The telling ones: where starting workers is dear, and the start method has no part in it.
-#: Whether tasks run in processes of their own, in a run of the suite at such a level.
-FRESH = os.environ.get("POOLSAFE_TEST_LEVEL") in ("fork", "process")
 FEW_WAYS = ("apply", "callbacks", "map", "imap_unordered")
 #: Ways in which a task is an item of something larger, so that its error can tell which.
 OF_ITEMS = frozenset(WAYS) - {"apply", "apply_async", "callbacks"}
