@@ -70,11 +70,16 @@ class Guard(Protocol):
 
 def main(setup: Setup) -> None:
     """The target of a worker process."""
+    run(setup, Worker.serve)
+
+
+def run(setup: Setup, serve: Callable[[Worker], None], check: Callable[[], object] | None = None) -> None:
+    """The life of any worker process: `serve` is what a kind of worker does, `check` as for `prepare`."""
     harden(setup)
     try:
-        worker = prepare(setup)
+        worker = prepare(setup, check)
         if worker is not None:
-            worker.serve()
+            serve(worker)
     except ParentGone:
         os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
 
@@ -160,7 +165,6 @@ class Worker:
         load = self._loader(Request(messages.TASK, 0, 1, 0, payload))[0]
         func, args, kwds = load(0)
         self._value(0, 0, self._run(func, args, kwds))
-        perf_counter()
 
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""

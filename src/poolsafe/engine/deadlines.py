@@ -9,8 +9,8 @@ Whether the item at hand is still the one that took too long is settled by two s
 worker's doom and looks at the page again; the worker names its next item and then looks for the doom. At least one of
 them sees the other, so no other item is ever ended for it.
 
-Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL
-follows after `TERM_GRACE`).
+Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after
+`TERM_GRACE`).
 """
 
 from __future__ import annotations
@@ -124,10 +124,8 @@ class Deadlines:
         part = None if known is None else known.parts.get(job)
         if part is None or lane not in self._crew.workers:
             return  # gone
-        if lane in self._overdue:
-            self._take_back(lane, job)  # the worker may live on, when what it has at hand is ended
-        elif self._crew.workers[lane].begun().job != job:
-            self._take_back(lane, job)
+        if lane in self._overdue or self._crew.workers[lane].begun().job != job:
+            self._take_back(lane, job)  # though it is ended for another item, the worker may live on
         elif self._end(lane, inf, lambda seen: seen.job == job and seen.index < part.stop):
             return
         # It may be the one that is ended just now; or read, and not at hand yet; or done, and its answer on the way.

@@ -39,7 +39,7 @@ from time import monotonic
 from typing import NoReturn
 
 from . import messages
-from .child import CUT_OFF_CODE, Worker, prepare
+from .child import CUT_OFF_CODE, Worker, run
 from .ear import Ear
 from .ends import ParentGone
 from .fds import pipe
@@ -47,7 +47,7 @@ from .lifeline import Lifeline
 from .messages import dumps, frame
 from .offspring import Child, begin_process, end_process, follow, warn_of_threads
 from .page import IDLE
-from .setup import Setup, harden
+from .setup import Setup
 from .telling import facts_of
 
 #: Exit code of a template that cannot fork.
@@ -70,13 +70,7 @@ CUT_SIGNAL: int = getattr(signal, "SIGURG", 0)
 
 def main(setup: Setup) -> None:
     """The target of the process."""
-    harden(setup)
-    try:
-        worker = prepare(setup, warn_of_threads)
-        if worker is not None:
-            Template(worker, setup).serve()
-    except ParentGone:
-        os._exit(CUT_OFF_CODE)
+    run(setup, lambda worker: Template(worker, setup).serve(), warn_of_threads)
 
 
 class Template:
@@ -185,10 +179,10 @@ class Template:
     def _hurry(self) -> None:
         """Children whose task is done, and that do not end, are ended."""
         now = monotonic()
-        silent = None if self._turn is None else self._turn.silent_since
-        if self._turn is not None and silent is not None and now >= silent + CUT_OFF_PATIENCE:
-            self._turn.cut_off = True
-            os.kill(self._turn.pid, signal.SIGKILL)
+        turn = self._turn
+        if turn is not None and turn.silent_since is not None and now >= turn.silent_since + CUT_OFF_PATIENCE:
+            turn.cut_off = True
+            os.kill(turn.pid, signal.SIGKILL)
         late = self._terminated_since is not None and now >= self._terminated_since + END_PATIENCE
         for child in self._children.values():
             if late or (child.done_since is not None and now >= child.done_since + LINGER):

@@ -23,7 +23,6 @@ from .messages import Frame, Sealed, frames_of
 from .page import Begun, Page, Pages
 from .setup import Setup
 from .starting import KILL, join_soon, start_quietly
-from .template import CUT_SIGNAL
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
 _start_lock = threading.Lock()
@@ -206,7 +205,7 @@ class ForkingWorker(PersistentWorker):
 
     def end_item(self, attempt: int) -> None:
         # It knows for certain which process that is; unless it has been stopped, as by a debugger.
-        self.send_signal(CUT_SIGNAL if attempt < 2 else KILL)
+        self.send_signal(template.CUT_SIGNAL if attempt < 2 else KILL)
 
     def last_words(self) -> tuple[list[Frame], frozenset[int], Begun]:
         self._await_end_of_child()

@@ -106,9 +106,7 @@ class Seeder:
             self._watch_random()
         else:
             ImportWatch(_ignore, lambda _: self._watch_random(), lambda name, _: name == "random").install()
-        self._seed_legacy()
-        for _, generator in self._generators():
-            _seed_from_system(generator)
+        self.diverge()
 
     def _watch_random(self) -> None:
         if "random" in sys.modules:
@@ -155,9 +153,8 @@ class Seeder:
             self._seed_legacy()
 
     def diverge(self) -> None:
-        """In a forked process, without a seed: all generators are seeded anew, those of `random` by itself."""
-        if self._bits is not None or _legacy() is not None:
-            self._seed_legacy()
+        """Without a seed, at a process's start: all generators are seeded anew, but for `random`'s, which does that."""
+        self._seed_legacy()
         for _, generator in self._generators():
             _seed_from_system(generator)
 
