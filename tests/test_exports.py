@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -34,6 +36,12 @@ def test_every_error_and_warning_is_public() -> None:
 
 def test_pool_and_resetter_are_public() -> None:
     assert {"IsolatedPool", "Resetter"} <= set(poolsafe.__all__)
+
+
+def test_type_checkers_find_the_same_names() -> None:
+    tree = ast.parse(Path(poolsafe.__file__).read_text(encoding="utf-8"))
+    named = [alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert {name for name in named if name} | {"__version__"} == set(poolsafe.__all__)
 
 
 def test_star_import_gives_all() -> None:

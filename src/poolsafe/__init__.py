@@ -42,7 +42,13 @@ if TYPE_CHECKING:
         TaskExited as TaskExited,
     )
     from .errors import (
+        TaskMemoryExceeded as TaskMemoryExceeded,
+    )
+    from .errors import (
         TaskPicklingError as TaskPicklingError,
+    )
+    from .errors import (
+        TaskTimeout as TaskTimeout,
     )
     from .errors import (
         TaskUnpicklingError as TaskUnpicklingError,
@@ -100,6 +106,7 @@ __all__ = [
     "TargetError",
     "TaskCancelled",
     "TaskExited",
+    "TaskMemoryExceeded",
     "TaskPicklingError",
     "TaskTimeout",
     "TaskUnpicklingError",

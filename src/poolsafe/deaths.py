@@ -8,7 +8,11 @@ from __future__ import annotations
 import signal
 
 from . import errors
-from .engine.state import Lost
+from .engine.memory import in_words
+from .engine.state import Fate, Lost
+
+#: How many lines of stderr an error shows.
+_LINES = 10
 
 
 def where(item: int | None) -> str:
@@ -30,8 +34,13 @@ def describe_exit(exitcode: int | None) -> str:
 
 
 def lost_worker(lost: Lost, item: int | None) -> errors.PoolsafeError:
-    """The error of a task that was lost with its worker, or took too long; it has those of earlier attempts."""
-    made = _lost(lost, item) if lost.limit is None else _overdue(lost, item)
+    """The error of a task that was lost with its worker, or took too much; it has those of earlier attempts."""
+    if lost.fate.limit is not None:
+        made = _overdue(lost, item, lost.fate.limit)
+    elif lost.fate.used is not None:
+        made = _swollen(lost, item, lost.fate.used)
+    else:
+        made = _lost(lost, item)
     if not lost.past:
         return made
     made.__dict__.update(
@@ -41,36 +50,71 @@ def lost_worker(lost: Lost, item: int | None) -> errors.PoolsafeError:
     return type(made)(**made.__dict__)
 
 
-def _overdue(lost: Lost, item: int | None) -> errors.TaskTimeout:
-    stack = f"\nThe worker was here:\n{lost.stack.rstrip()}" if lost.stack else ""
+def last_words(fate: Fate) -> str:
+    """Where a process was and what it wrote to stderr, as lines to follow on a sentence; nothing when nobody knows."""
+    stack = f"\nThe worker was here:\n{fate.stack.rstrip()}" if fate.stack else ""
+    return stack + said(fate.said)
+
+
+def said(words: str) -> str:
+    """What a process wrote to stderr, as lines to follow on a sentence."""
+    lines = words.rstrip().splitlines()[-_LINES:]
+    return "\nThe last lines that it wrote to stderr:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def _overdue(lost: Lost, item: int | None, limit: float) -> errors.PoolsafeError:
+    fate = lost.fate
     began = "" if lost.may_have_run else " before its function was called"
     return errors.TaskTimeout(
-        f"the task{where(item)} took longer than {lost.limit:g} s{began}, and its worker process {lost.pid} was ended",
-        cause="It waits for something that does not come, or has more to do than that." + stack,
+        f"the task{where(item)} took longer than {limit:g} s{began}, and its worker process {fate.pid} was ended",
+        cause="It waits for something that does not come, or has more to do than that." + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
         "timeout=, of the pool or of this call.",
-        limit=lost.limit or 0.0,
-        stack=lost.stack,
-        pid=lost.pid,
+        limit=limit,
+        stack=fate.stack,
+        stderr=fate.said,
+        pid=fate.pid,
         may_have_run=lost.may_have_run,
         item=item,
     )
 
 
-def _lost(lost: Lost, item: int | None) -> errors.WorkerLost:
-    may_have_run = "may have run, wholly or in part" if lost.may_have_run else "did not run"
-    by_signal = lost.exitcode is not None and lost.exitcode < 0
-    return errors.WorkerLost(
-        f"the worker process {lost.pid} {describe_exit(lost.exitcode)} while it had this task{where(item)}; "
-        f"the function {may_have_run}",
-        cause=_CUT_OFF if lost.cut_off else _likely_cause(lost.exitcode),
-        remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or submit the "
-        "task again if it may run twice.",
-        pid=lost.pid,
-        exitcode=lost.exitcode,
-        signal=-lost.exitcode if by_signal and lost.exitcode is not None else None,
+def _swollen(lost: Lost, item: int | None, used: int) -> errors.PoolsafeError:
+    fate = lost.fate
+    began = "" if lost.may_have_run else " while its arguments were loaded"
+    return errors.TaskMemoryExceeded(
+        f"the task{where(item)} had {in_words(used)} of memory{began}, more than twice max_memory, and its worker "
+        f"process {fate.pid} was ended",
+        cause="It holds more at a time than was thought of." + last_words(fate),
+        remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
+        "max_memory=.",
+        used=used,
+        stack=fate.stack,
+        stderr=fate.said,
+        pid=fate.pid,
         may_have_run=lost.may_have_run,
         item=item,
+    )
+
+
+def _lost(lost: Lost, item: int | None) -> errors.PoolsafeError:
+    fate = lost.fate
+    may_have_run = "may have run, wholly or in part" if lost.may_have_run else "did not run"
+    code = fate.exitcode
+    return errors.WorkerLost(
+        f"the worker process {fate.pid} {describe_exit(code)} while it had this task{where(item)}; "
+        f"the function {may_have_run}",
+        cause=_likely_cause(fate) + last_words(fate),
+        remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or submit the "
+        "task again if it may run twice.",
+        pid=fate.pid,
+        exitcode=code,
+        signal=-code if code is not None and code < 0 else None,
+        may_have_run=lost.may_have_run,
+        item=item,
+        stack=fate.stack,
+        stderr=fate.said,
+        out_of_memory=bool(fate.starved),
     )
 
 
@@ -80,7 +124,12 @@ _CUT_OFF = (
 )
 
 
-def _likely_cause(exitcode: int | None) -> str:
+def _likely_cause(fate: Fate) -> str:
+    exitcode = fate.exitcode
+    if fate.cut_off:
+        return _CUT_OFF
+    if fate.starved:
+        return f"It was killed by the kernel for want of memory: so says {fate.starved}."
     if exitcode is None:
         return "Something else took the exit status: SIGCHLD is ignored, or somebody waits for any child."
     if exitcode >= 0:

@@ -9,6 +9,7 @@ Who raises what, and which builtin or stdlib type existing code catches it by::
     |- InitializerError     RuntimeError              the initializer failed in whatever way; the pool is over
     |- WorkerLost           RuntimeError              the worker died with this task
     |- TaskTimeout          TimeoutError              the task took longer than it may; its worker was ended
+    |- TaskMemoryExceeded   MemoryError               the task took more memory than it may; its worker was ended
     |- TaskExited           RuntimeError              the task raised SystemExit or another exception outside Exception
     |- TaskPicklingError    pickle.PicklingError      function or arguments do not pickle (in the parent)
     |- TaskUnpicklingError  pickle.UnpicklingError    function or arguments do not unpickle (in the worker)
@@ -104,6 +105,13 @@ class WorkerLost(PoolsafeError, RuntimeError):
     may_have_run: bool = True
     #: Index of the item within its map, or None for a single task.
     item: int | None = None
+    #: The last lines that the task wrote to `sys.stderr`.
+    stderr: str = ""
+    #: Where it was when it crashed in native code: its Python stack, as `faulthandler` writes it; empty when it could
+    #: not tell.
+    stack: str = ""
+    #: Whether the kernel says that it ended the process, or one of these processes, for want of memory.
+    out_of_memory: bool = False
     #: The errors of the attempts before this one, when it was tried again.
     attempts: tuple[PoolsafeError, ...] = ()
 
@@ -115,6 +123,24 @@ class TaskTimeout(PoolsafeError, TimeoutError):
     limit: float = 0.0
     #: Where the worker was: the text of its Python stack, as `faulthandler` writes it; empty when it could not tell.
     stack: str = ""
+    #: The last lines that the task wrote to `sys.stderr`.
+    stderr: str = ""
+    pid: int | None = None
+    may_have_run: bool = True
+    item: int | None = None
+    #: The errors of the attempts before this one, when it was tried again.
+    attempts: tuple[PoolsafeError, ...] = ()
+
+
+class TaskMemoryExceeded(PoolsafeError, MemoryError):
+    """The task took more memory than it may, and its worker was ended."""
+
+    #: The bytes that its process had.
+    used: int = 0
+    #: Where it was, as for `TaskTimeout`.
+    stack: str = ""
+    #: The last lines that the task wrote to `sys.stderr`.
+    stderr: str = ""
     pid: int | None = None
     may_have_run: bool = True
     item: int | None = None

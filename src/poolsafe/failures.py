@@ -16,8 +16,9 @@ from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
-from .deaths import describe_exit, lost_worker, where
+from .deaths import describe_exit, lost_worker, said, where
 from .engine import messages
+from .engine.memory import in_words
 from .engine.messages import loads, safe_str
 from .engine.state import BROKEN, CANCELLED, LOST, TERMINATED, UNCLEAN
 
@@ -287,7 +288,13 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
         cause = (
             "The initializer ended the process, or the worker could not import the main module: a script that makes "
             "a pool under spawn or forkserver needs `if __name__ == '__main__':`."
+        ) + said(facts["said"])
+    elif what == "memory":
+        fact = (
+            f"a fresh worker (pid {pid}) has {in_words(facts['used'])} of memory before its first task, more than "
+            f"max_memory={facts['most']}"
         )
+        cause = "It would be replaced after every task. What the program had at a fork, and shares, counts as well."
     elif what == "start":
         fact = f"a worker could not be started: {facts['type']}: {facts['text']}"
         cause = "The initializer, its arguments or an option cannot be handed to a new process."
@@ -298,7 +305,7 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
         fact,
         cause=cause,
         remedy=f"This task {'may have run' if may_have_run else 'did not run'}. "
-        "Mend the initializer and make a new pool.",
+        f"{'Raise max_memory=' if what == 'memory' else 'Mend the initializer'} and make a new pool.",
         may_have_run=may_have_run,
         pid=pid,
         exitcode=facts.get("exitcode"),

@@ -13,6 +13,7 @@ from math import inf
 from multiprocessing import process
 from typing import Any
 
+from .engine.memory import resident
 from .engine.state import Terms
 from .errors import TargetError
 from .isolation import Guard, Plan, check_seed
@@ -121,8 +122,29 @@ def time_limit(timeout: Any) -> float | None:
         return inf
 
 
-def terms(timeout: Any, retries: Any) -> Terms:
-    """What tasks may take: how long, and how often a lost one is tried again.
+def memory_limit(max_memory: Any) -> int | None:
+    """How many bytes of memory a worker may have after a task.
+
+    Raises:
+        ValueError: Not positive; or nobody can tell here what a process has.
+        TypeError: No whole number.
+    """
+    if max_memory is None:
+        return None
+    if isinstance(max_memory, bool) or not isinstance(max_memory, int):
+        raise TypeError(f"max_memory must be a whole number of bytes or None, not {type(max_memory).__name__}")
+    if max_memory < 1:
+        raise ValueError(f"max_memory must be a positive number of bytes, not {max_memory}; leave it out for no limit")
+    if resident() is None:
+        raise ValueError(
+            "max_memory needs a platform that tells how much memory a process has, as Linux (with /proc) and macOS; "
+            "use maxtasksperchild= to replace workers now and then"
+        )
+    return max_memory
+
+
+def terms(timeout: Any, retries: Any, *, measured: bool = False) -> Terms:
+    """What tasks may take: how long, how often a lost one is tried again, and whether their memory is looked at.
 
     Raises:
         ValueError: No positive number; less than never.
@@ -132,7 +154,7 @@ def terms(timeout: Any, retries: Any) -> Terms:
         raise TypeError(f"retries must be a whole number, not {type(retries).__name__}")
     if retries < 0:
         raise ValueError(f"retries must be 0 or more, not {retries}")
-    return Terms(retries=retries).within(time_limit(timeout))
+    return Terms(retries=retries, measured=measured).within(time_limit(timeout))
 
 
 def chunk_size(size: int | None, items: int, workers: int) -> int:

@@ -64,6 +64,9 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         retries: How often a task that is lost with its worker, or takes too long, is tried again, in another worker.
         on_leak: What to do about tasks that change what `reset` names: `"ignore"`, `"watch"` (list them in `leaks`),
             `"warn"` as well, or `"raise"`: such a task fails with `LeakError`.
+        max_memory: Bytes of resident memory that a worker may have, shared memory included. One that has more after a
+            task is replaced. A task that has more than twice as many has its worker ended, and fails with
+            `TaskMemoryExceeded`. On Linux and macOS.
 
     Raises:
         ValueError, TypeError: An argument is wrong.
@@ -97,6 +100,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         timeout: float | None = None,
         retries: int = 0,
         on_leak: str = "ignore",
+        max_memory: int | None = None,
     ) -> None:
         self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
         self._ctx = context or get_context()
@@ -104,7 +108,8 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         self._processes = options.worker_count(processes)
         self._maxtasksperchild = options.task_budget(maxtasksperchild)
         options.check_callables(initializer=initializer, before_task=before_task, after_task=after_task)
-        terms = options.terms(timeout, retries)
+        most = options.memory_limit(max_memory)
+        terms = options.terms(timeout, retries, measured=most is not None)
         guard = options.guard(isolation, reset, keep, seed, on_leak, has_initializer=initializer is not None)
         recipe = Recipe(
             partial(self.Process, self._ctx),
@@ -116,6 +121,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             transport=transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
             pidfd=self._processes <= PIDFD_WORKERS,
             forks=isolation == "fork",
+            max_memory=most,
         )
         self._callbacks = Callbacks()
         fresh = isolation == "process"

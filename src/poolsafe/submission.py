@@ -108,7 +108,7 @@ class Submitter:
         terms = self._terms.within(limit)
         try:
             with carry.packing() as held:
-                payload = messages.call_payload(func, args, kwds, self._number(1), terms.limit is not None)
+                payload = messages.call_payload(func, args, kwds, self._number(1), terms.watched)
         except Exception as error:
             job = Job(next(_numbers), b"", 1, sink)
             self._fail(job, pickling_failure(error))
@@ -154,7 +154,7 @@ class Submitter:
             limit: Seconds that each item may take; None for the pool's.
         """
         terms = self._terms.within(limit)
-        limited = terms.limit is not None
+        limited = terms.watched
         try:
             with carry.packing() as held:  # what the function carries goes with every chunk
                 blob = dumps(func)

@@ -129,7 +129,7 @@ def test_the_exit_code_is_told(worker: Handle, forks: bool, how: str, number: in
         return
     [(kind, job, index, data)] = worker.hear(1)
     assert (kind, job, index) == (messages.DIED, 1, 0)
-    pid, code, phase, _ = messages.loads(data)
+    pid, code, phase, *_ = messages.loads(data)
     assert pid != worker.pid
     assert (code, phase) == (exitcode, RUNNING)
     assert worker.call(2, square, 2), "the worker goes on"

@@ -23,6 +23,7 @@ from poolsafe.engine.state import (
     Command,
     Cut,
     Death,
+    Fate,
     Finished,
     Job,
     Pause,
@@ -215,7 +216,7 @@ class World:
             exitcode, phase = data
             if phase == RUNNING:
                 self.perished.add((job, index))
-            self.engine.perished(lane, Death(-1, exitcode, job, index, phase, frozenset()))
+            self.engine.perished(lane, Death(Fate(-1, exitcode), job, index, phase, frozenset()))
         else:
             self.engine.outcome(lane, job, index, kind, data)
 
@@ -228,7 +229,7 @@ class World:
         unread = frozenset(iter(worker.recall, None)) if self.recallable else frozenset()
         self.graves.append(self.workers.pop(lane))
         job, index, phase = worker.page
-        self.engine.lost(lane, Death(worker.pid, worker.exitcode, job, index, phase, unread))
+        self.engine.lost(lane, Death(Fate(worker.pid, worker.exitcode), job, index, phase, unread))
 
     def everybody_works(self, steps: int) -> None:
         for lane, worker in self.workers.items():

@@ -32,6 +32,11 @@ TREE: list[tuple[type[errors.PoolsafeError], dict[str, Any], tuple[type[BaseExce
         {"limit": 0.5, "stack": "here", "pid": 7, "may_have_run": True, "item": 3, "attempts": ()},
         (TimeoutError,),
     ),
+    (
+        errors.TaskMemoryExceeded,
+        {"used": 5, "stack": "here", "stderr": "words", "pid": 7, "may_have_run": True, "item": 3, "attempts": ()},
+        (MemoryError,),
+    ),
     (errors.PoolTerminated, {"may_have_run": False}, (RuntimeError,)),
     (errors.QueueGone, {}, (ConnectionError,)),
     (errors.WrongProcess, {}, (RuntimeError,)),

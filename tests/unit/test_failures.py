@@ -12,7 +12,7 @@ import pytest
 from poolsafe import errors, failures
 from poolsafe.engine import messages
 from poolsafe.engine.messages import dumps
-from poolsafe.engine.state import BROKEN, LOST, TERMINATED, UNCLEAN, Lost
+from poolsafe.engine.state import BROKEN, LOST, TERMINATED, UNCLEAN, Fate, Lost
 from poolsafe.failures import MADE, Outcome, decode, describe_exit, pickling_failure
 
 from .fakes import error, report, value
@@ -29,7 +29,7 @@ def unclean(what: str, **facts: Any) -> tuple[int, Any]:
 
 
 def lost(exitcode: int | None, may_have_run: bool = True, **more: Any) -> tuple[int, Any]:
-    return LOST, Lost(77, exitcode, may_have_run, None, **more)
+    return LOST, Lost(Fate(77, exitcode, **more), may_have_run, None)
 
 
 RAISED = {"type": "ValueError", "text": "words", "traceback": TRACEBACK}
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         broken("raised", True, **RAISED), errors.InitializerError, ["may have run"], {"may_have_run": True},
     ),
     "died early": (
-        broken("died", exitcode=1), errors.InitializerError, ["pid 77", "exited with code 1", "__main__"],
+        broken("died", exitcode=1, said=""), errors.InitializerError, ["pid 77", "exited with code 1", "__main__"],
         {"exitcode": 1, "pid": 77},
     ),
     "cannot start": (

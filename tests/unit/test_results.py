@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from poolsafe import errors, results
-from poolsafe.engine.state import BROKEN, LOST, TERMINATED, Lost
+from poolsafe.engine.state import BROKEN, LOST, TERMINATED, Fate, Lost
 from poolsafe.results import AsyncResult, MapResult
 from tests.support.gates import DEADLINE, wait_for
 
@@ -248,7 +248,7 @@ def test_an_error_of_a_map_names_its_item() -> None:
     case = Case(3)
     case.result.arrive_at(0, 0, *value(1))
     case.result.arrive_at(1, 0, *value(2))
-    case.result.arrive_at(1, 1, LOST, Lost(77, -9, True, 1))
+    case.result.arrive_at(1, 1, LOST, Lost(Fate(77, -9), True, 1))
     with pytest.raises(errors.WorkerLost, match=r"item 2") as caught:
         case.result.get()
     assert caught.value.item == 2

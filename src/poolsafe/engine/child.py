@@ -21,9 +21,11 @@ from typing import Any, Protocol
 
 from . import messages
 from .ends import End, ParentGone
-from .messages import Request, dumps, frame, loads, safe_repr, safe_str
-from .page import IDLE, LOG_SIZE, Page
-from .setup import Setup, harden, tell_nothing, tell_where_it_ends
+from .memory import resident
+from .messages import Request, dumps, frame, loads, safe_str
+from .outbox import Outbox, error_of, value_of
+from .page import IDLE, Page
+from .setup import Setup, harden, tell_nothing, tell_where_it_crashes, tell_where_it_ends
 from .telling import facts_of, own_files, with_changes
 
 #: Exit code of a worker that cannot reach its parent, because a task closed its channel or because the parent is gone.
@@ -94,6 +96,7 @@ def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker |
     try:
         if setup.baseline is not None:
             setup.baseline.restore()
+        tell_where_it_crashes(setup.page.stack_file())  # not earlier: whether that is on is put back, too
         guard, before, after = setup.options.open()
         guard.prepare()
         initializer, initargs = setup.initializer.open()
@@ -105,11 +108,20 @@ def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker |
         guard.capture()
         if check is not None:
             check()
+        failure = _too_large(setup.max_memory)
     except BaseException as error:  # SystemExit too: an initializer that exits must not be tried for ever
-        setup.end.send(frame(messages.INIT_FAILED, 0, 0, dumps(facts_of(error))))
+        failure = facts_of(error)
+    if failure is not None:
+        setup.end.send(frame(messages.INIT_FAILED, 0, 0, dumps(failure)))
         return None
     setup.end.send(frame(messages.READY, 0, 0, b""))
-    return Worker(setup.end, setup.page, guard, before, after)
+    return Worker(setup.end, setup.page, guard, before, after, None if setup.forks else setup.max_memory)
+
+
+def _too_large(most: int | None) -> tuple[str, dict[str, Any]] | None:
+    """What to tell when a fresh worker has more memory than it may: it would be replaced after every task."""
+    used = None if most is None else resident()
+    return ("memory", {"used": used, "most": most}) if used is not None and most is not None and used > most else None
 
 
 class _Unclean(Exception):
@@ -121,10 +133,24 @@ class _Leaving(Exception):
 
 
 class Worker:
-    """The loop of a worker and what it needs for an item."""
+    """The loop of a worker and what it needs for an item.
+
+    Args:
+        end: Of the channel.
+        page: The shared one.
+        guard: What is done around each task.
+        before, after: The user's hooks.
+        most: Bytes of memory beyond which the worker is to be replaced after a task.
+    """
 
     def __init__(
-        self, end: End, page: Page, guard: Guard, before: Callable[[], Any] | None, after: Callable[[], Any] | None
+        self,
+        end: End,
+        page: Page,
+        guard: Guard,
+        before: Callable[[], Any] | None,
+        after: Callable[[], Any] | None,
+        most: int | None = None,
     ) -> None:
         self._end = end
         self._page = page
@@ -136,7 +162,8 @@ class Worker:
         own_files.update((__file__, guard.run.__code__.co_filename))
         self._before = before
         self._after = after
-        self._logged = 0
+        self._out = Outbox(end, page)
+        self._most = most
         self._copy = False
         self._limited = False
         if hasattr(os, "register_at_fork"):
@@ -164,7 +191,7 @@ class Worker:
         payload = messages.call_payload(safe_str, ("",), _NO_KWDS, (0, 0), False)
         load = self._loader(Request(messages.TASK, 0, 1, 0, payload))[0]
         func, args, kwds = load(0)
-        self._value(0, 0, self._run(func, args, kwds))
+        value_of(0, 0, self._run(func, args, kwds))
 
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
@@ -174,25 +201,22 @@ class Worker:
         self._take_up(request.job, request.start)
         begun = perf_counter()
         if not whole:
-            self._retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
+            self._out.retire(request.job, request.start, ("receive", {"text": "out of file descriptors or memory"}))
             return False
         try:
             self._serve_items(request)
         except _Unclean as unclean:
-            job, index, facts = unclean.args
-            self._retire(job, index, facts)
+            self._out.retire(*unclean.args)
             return False
         except _Leaving as leaving:
-            job, index, reason = leaving.args
-            self._flush()
-            self._end.send(frame(messages.LEAVING, job, index, dumps(reason)))
+            self._out.leave(*leaving.args)
             return False
         finally:
             self._busy += perf_counter() - begun
             self._page.tell_times(self._busy, self._guard.seconds)
         costs = self._guard.costs(self._busy)
         if costs is not None:
-            self._end.send(frame(messages.COSTLY, 0, 0, dumps(costs)))
+            self._out.send(frame(messages.COSTLY, 0, 0, dumps(costs)))
         return True
 
     def _serve_items(self, request: Request) -> None:
@@ -203,15 +227,15 @@ class Worker:
             answer = self._item(request.job, index, (stream, first + index), load)
             self._page.done()
             if single:
-                self._end.send(answer)
+                self._out.send(answer)
             else:
-                self._log(answer)
+                self._out.log(answer)
             del answer
-            reason = self._leftover()
+            reason = self._leftover() or self._swollen()
             if reason is not None:
                 self._page.mark(request.job, index + 1, IDLE)
                 raise _Leaving(request.job if index + 1 < request.stop else 0, index + 1, reason)
-        self._flush()
+        self._out.flush()
         self._page.mark(request.job, request.stop, IDLE)
 
     # -- one item ------------------------------------------------------------------------------------------------
@@ -235,17 +259,24 @@ class Worker:
             else:
                 value = self._run(self._hooked, (func, args, kwds), _NO_KWDS)
         except Exception as error:
-            answer = self._error(job, index, error)
+            answer = error_of(job, index, error)
         except BaseException as error:
             answer = frame(messages.FAILED, job, index, dumps(("exited", facts_of(error)[1])))
         else:
             del func, args, kwds
-            answer = self._value(job, index, value)
+            answer = value_of(job, index, value)
         self._end_copy()
         queues = sys.modules.get("poolsafe.queues.link")
         if queues is not None:  # what the task put is in its queues before anybody has its answer
             queues.flush()
         return answer if told is None else with_changes(self._guard, job, index, number, told, answer)
+
+    def _swollen(self) -> str | None:
+        """Whether the worker is to be replaced for its memory."""
+        if self._most is None:
+            return None
+        used = resident()
+        return None if used is None or used <= self._most else "it had more memory than max_memory"
 
     def _take_up(self, job: int, index: int) -> None:
         """An item comes to hand, unless the parent is about to end this worker for the one before.
@@ -280,27 +311,6 @@ class Worker:
             self._after()
         return value
 
-    @staticmethod
-    def _value(job: int, index: int, value: Any) -> bytes:
-        try:
-            return frame(messages.VALUE, job, index, dumps(value))
-        except BaseException as error:  # __reduce__ is user code; RecursionError and MemoryError are the task's too
-            facts = facts_of(error)[1]
-            facts["value"] = safe_repr(value)
-            return frame(messages.FAILED, job, index, dumps(("pickle-result", facts)))
-
-    @staticmethod
-    def _error(job: int, index: int, error: Exception) -> bytes:
-        facts = facts_of(error)[1]
-        try:
-            blob = dumps(error)
-            if not isinstance(loads(blob), BaseException):  # tried here, because the parent could only fail later
-                raise TypeError("the exception unpickles to something that is no exception")
-        except BaseException as problem:
-            facts["problem"] = f"{type(problem).__name__}: {safe_str(problem)}"
-            return frame(messages.FAILED, job, index, dumps(("pickle-exception", facts)))
-        return frame(messages.ERROR, job, index, dumps((blob, facts["traceback"])))
-
     # -- chunks --------------------------------------------------------------------------------------------------
     def _loader(self, request: Request) -> tuple[Load, bool, int, int]:
         """How to get function and arguments of an item, whether the request is a single call, and its number."""
@@ -322,29 +332,6 @@ class Worker:
             return func, item if star else (item,), _NO_KWDS
 
         return load, False, stream, first
-
-    def _log(self, answer: bytes) -> None:
-        """Keeps an answer in the shared page, to be sent with others, or found there should the worker die."""
-        size = len(answer)
-        if self._logged + size > LOG_SIZE:
-            self._flush()
-            if size > LOG_SIZE:
-                self._end.send(answer)
-                return
-        self._page.write(self._logged, answer)
-        self._logged += size
-        self._page.commit(self._logged)
-
-    def _flush(self) -> None:
-        """Sends what is logged. Sent first, forgotten after: a frame that arrives twice is known by its index."""
-        if self._logged:
-            self._end.send(self._page.log())
-            self._logged = 0
-            self._page.commit(0)
-
-    def _retire(self, job: int, index: int, what: tuple[str, dict[str, Any]]) -> None:
-        self._flush()
-        self._end.send(frame(messages.RETIRE, job, index, dumps(what)))
 
 
 _NO_KWDS: dict[str, Any] = {}

@@ -212,9 +212,10 @@ class Engine(Cancelling):
 
     def _died_early(self, death: Death) -> None:
         self._start_deaths += 1
-        killed = death.exitcode is not None and death.exitcode < 0
+        code, said = death.fate.exitcode, death.fate.said
+        killed = code is not None and code < 0
         if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
-            self.broken((("died", {"exitcode": death.exitcode}), death.pid))
+            self.broken((("died", {"exitcode": code, "said": said}), death.fate.pid))
 
     def close(self) -> None:
         """No more jobs are to come; finish what there is."""

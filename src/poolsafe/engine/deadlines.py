@@ -1,4 +1,4 @@
-"""Time limits of tasks: which worker is ended when, for which item; and workers that are ended for jobs nobody wants.
+"""Which worker is ended for which item: one that takes too long or too much memory, or whose job nobody wants any more.
 
 The worker's page says since when it runs what; so a limit needs no timer of its own, and nothing is said when an
 item begins. A worker that was sent an item with a limit is looked at when that could have passed first, and then
@@ -9,7 +9,7 @@ Whether the item at hand is still the one that took too long is settled by two s
 worker's doom and looks at the page again; the worker names its next item and then looks for the doom. At least one of
 them sees the other, so no other item is ever ended for it.
 
-Used by: supervisor, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after
+Used by: supervisor, watchdog, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after
 `TERM_GRACE`).
 """
 
@@ -37,12 +37,13 @@ _SLACK = 0.0005
 
 
 class Overdue(NamedTuple):
-    """An item that took too long."""
+    """An item whose process is ended. Without a limit and memory: because nobody wants its job any more."""
 
     job: int
     index: int  # type: ignore[assignment]  # tuple.index is not missed here
-    limit: float
+    limit: float | None
     doom: int  #: the number by which its worker was doomed
+    used: int | None = None  #: the bytes of memory for which it is
 
 
 class Deadlines:
@@ -102,10 +103,17 @@ class Deadlines:
         if now < due - _SLACK:
             # What is being loaded may begin to run at once, and has its limit from then on.
             self._look_at(lane, min(due, now + max(part.job.terms.limit, AGAIN)) if phase == RECEIVED else due)
-        elif not self._end(lane, part.job.terms.limit, lambda seen: seen[:2] == (job, index) and seen.phase != IDLE):
+        elif not self._end(lane, _same_item(job, index), limit=part.job.terms.limit):
             self._look_at(lane, now + min(limits))
 
-    def _end(self, lane: int, limit: float, is_meant: Callable[[Begun], bool]) -> bool:
+    def outgrown(self, lane: int, begun: Begun, used: int) -> None:
+        """The lane's worker has so many bytes of memory, and that is too much, at what it had begun then."""
+        if lane not in self._overdue:
+            self._end(lane, _same_item(begun.job, begun.index), used=used)
+
+    def _end(
+        self, lane: int, is_meant: Callable[[Begun], bool], *, limit: float | None = None, used: int | None = None
+    ) -> bool:
         """Ends the worker for what it has at hand; False when that is not what is meant any more."""
         worker = self._crew.workers[lane]
         doom = next(self._dooms)
@@ -114,7 +122,7 @@ class Deadlines:
         if not is_meant(begun):
             worker.doom(0)
             return False
-        overdue = self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom)
+        overdue = self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom, used)
         self._press(lane, overdue, 0)
         return True
 
@@ -126,7 +134,7 @@ class Deadlines:
             return  # gone
         if lane in self._overdue or self._crew.workers[lane].begun().job != job:
             self._take_back(lane, job)  # though it is ended for another item, the worker may live on
-        elif self._end(lane, inf, lambda seen: seen.job == job and seen.index < part.stop):
+        elif self._end(lane, lambda seen: seen.job == job and seen.index < part.stop):
             return
         # It may be the one that is ended just now; or read, and not at hand yet; or done, and its answer on the way.
         self._timers.after(AGAIN, lambda: self.cut(lane, job))
@@ -173,3 +181,7 @@ class Deadlines:
         """For which item the dead worker of a lane was ended, if it was."""
         self._next.pop(lane, None)
         return self._overdue.pop(lane, None)
+
+
+def _same_item(job: int, index: int) -> Callable[[Begun], bool]:
+    return lambda seen: seen[:2] == (job, index) and seen.phase != IDLE

@@ -68,8 +68,8 @@ class Intake:
     # -- any thread ----------------------------------------------------------------------------------------------
     def submit(self, job: Job) -> None:
         """Takes one job in."""
-        # Otherwise this job would overtake those that wait there; or nobody would look at its time limit.
-        if not self._inbox and job.terms.limit is None:
+        # Otherwise this job would overtake those that wait there; or nobody would look at the time that it takes.
+        if not self._inbox and not job.terms.watched:
             offer = self._take_offer()
             if offer is not None and offer.channel.try_send(job.ident, 0, job.count, job.payload):
                 self._reports.append((job, offer))

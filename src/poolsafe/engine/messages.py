@@ -50,7 +50,7 @@ WANTED = 6  # the payload that was withheld may come now
 LEAVING = 7  # something cannot be undone, so the worker ends, before the item named: pickled reason
 LEAKED = 8  # what the item changed that it should have left alone; its answer follows: pickled (number, call, changes)
 COSTLY = 9  # putting things back takes long: pickled (share of the time, the dearest targets with their seconds)
-DIED = 10  # the process that ran the item has ended, and the worker goes on: pickled (pid, exit code, phase, cut off)
+DIED = 10  # the process that ran the item has ended, and the worker goes on: pickled facts (`engine.template`)
 SPARED = 11  # nothing was at hand any more that could have been ended
 
 #: Payloads above this many bytes go by memory file: a datagram must fit the socket's buffer several times over.

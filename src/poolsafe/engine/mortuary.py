@@ -11,7 +11,6 @@ buried without one).
 from __future__ import annotations
 
 import signal
-from math import inf
 from typing import Any, Protocol
 
 from . import messages
@@ -21,7 +20,8 @@ from .crew import Crew
 from .deadlines import Deadlines, Overdue
 from .intake import Intake
 from .starting import KILL
-from .state import STOPPING, Death
+from .starvation import Starvation
+from .state import STOPPING, Death, Fate
 from .tally import Tally
 from .timers import Timers
 
@@ -47,6 +47,7 @@ class Owner(Protocol):
     crew: Crew
     tally: Tally
     deadlines: Deadlines
+    starvation: Starvation
 
     def take_in(self) -> None:
         """Tells the engine what was submitted so far."""
@@ -117,22 +118,35 @@ class Mortuary:
         self._stopping.pop(lane, None)
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
-        death = Death(worker.serving if begun.phase else worker.pid, code, *begun, unread, cut_off)
-        owner.engine.lost(lane, _explained(death, owner.deadlines.reason(lane), worker.take_stack()))
+        pid = worker.serving if begun.phase else worker.pid
+        fate = Fate(pid, code, cut_off, stack=worker.take_stack(), said=worker.said())
+        owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 
     def told(self, lane: int, kind: int, job: int, index: int, data: bytes) -> None:
         """A worker that goes on tells of the process that ran one item: it is dead, or there is none to be ended."""
+        deadlines = self._owner.deadlines
         if kind == messages.SPARED:
-            self._owner.deadlines.spared(lane, index)
+            deadlines.spared(lane, index)
             return
-        pid, code, phase, cut_off = messages.loads(data)
-        overdue = self._owner.deadlines.reason_for(lane, job, index)
-        death = Death(pid, code, job, index, phase, frozenset(), cut_off and code == -KILL)
-        stack = self._owner.crew.workers[lane].take_stack()
-        if overdue is None and code in _ENDS and self._owner.deadlines.is_overdue(lane):
+        pid, code, phase, cut_off, stack, said = messages.loads(data)
+        fate = Fate(pid, code, cut_off and code == -KILL, stack=stack, said=said)
+        death = Death(fate, job, index, phase, frozenset())
+        overdue = deadlines.reason_for(lane, job, index)
+        if overdue is None and code in _ENDS and deadlines.is_overdue(lane):
             death = death._replace(ended=True)  # perhaps: for the item before it
-        self._owner.engine.perished(lane, _explained(death, overdue, stack))
+        self._owner.engine.perished(lane, self._explained(death, overdue))
+
+    def _explained(self, death: Death, overdue: Overdue | None) -> Death:
+        """The death, and why its process was ended, if it was."""
+        fate = death.fate
+        if overdue is None:
+            if fate.exitcode == -KILL and not fate.cut_off and not death.ended:
+                fate = fate._replace(starved=self._owner.starvation.witness())
+            return death._replace(fate=fate)
+        if (overdue.job, overdue.index) != (death.job, death.index):  # done by then, so the stack is another item's
+            return death._replace(fate=fate._replace(stack=""), ended=True)
+        return death._replace(fate=fate._replace(limit=overdue.limit, used=overdue.used), ended=True)
 
     def tick(self) -> None:
         """Ends workers that were told to end, have nothing left to do, and do not."""
@@ -150,12 +164,3 @@ class Mortuary:
                 worker.channel.try_stop()  # once more: the first may have found the channel full
             elif now - since > (0 if lane.retired and crowded else STOP_GRACE):
                 worker.send_signal(KILL)
-
-
-def _explained(death: Death, overdue: Overdue | None, stack: str) -> Death:
-    """The death, and whether that was because an item took too long or is not wanted any more."""
-    if overdue is None:
-        return death
-    if (overdue.job, overdue.index) != (death.job, death.index) or overdue.limit == inf:
-        return death._replace(ended=True)
-    return death._replace(limit=overdue.limit, stack=stack, ended=True)

@@ -8,14 +8,16 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
                                             40  f64 since when it is in this phase (time.monotonic)
                                             48  u8  set by the parent: begin nothing more (from 1), or go on (0)
                                             52  u32 process that has its turn, where several serve in turn
-                                            64  log: frames of finished items, exactly as they would be sent
+    64  u64 job, 72 u32 item, 76 u32 bytes  80  what was written to stderr in this item: the end of it
+                                          2128  log: frames of finished items, exactly as they would be sent
 
 A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
 field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
 that was cut short names the new job with an older index or phase, which errs towards "may have run", never towards
 running a task twice. The log is written first and committed after, so what is committed is whole.
 
-Behind the pages is room for each worker to write, when it is ended for a task that took too long, where it was.
+Behind the pages is room for each worker to write, when it crashes or is ended for a task that took too long, where it
+was.
 
 What may go wrong: no memory for the page (OSError at creation, in the parent).
 """
@@ -34,7 +36,11 @@ from typing import Any, NamedTuple
 from .fds import memory_file
 
 IDLE, RECEIVED, RUNNING = 0, 1, 2
-LOG_START = 64
+#: Bytes that are kept of what an item writes to stderr.
+SAID = 2048
+_SAID = struct.Struct("@QII")
+_SAID_AT = 64
+LOG_START = _SAID_AT + _SAID.size + SAID
 SIZE = 64 * 1024
 LOG_SIZE = SIZE - LOG_START
 
@@ -133,9 +139,11 @@ class Page:
         self._base = slot * SIZE
         self._stack = pages.count * SIZE + slot * STACK
         self._stack_file: int | None = None
+        self._said: tuple[tuple[int, int], bytes] = (0, 0), b""
         self._parents = os.getpid(), pages.fd, pages.identity
         self.doom(0)
         self.mark(0, 0, IDLE)
+        self.hear_none()
         self.commit(0)
         self.tell_times(0.0, 0.0)
         self.tell_holder(0)
@@ -150,6 +158,7 @@ class Page:
         self._pages = None
         self._base = 0
         self._stack_file = None
+        self._said = (0, 0), b""
         fd = handle.detach()
         try:
             self.memory = mmap.mmap(fd, SIZE, offset=self.slot * SIZE)
@@ -208,6 +217,32 @@ class Page:
         start = self._base + LOG_START + at
         self.memory[start : start + len(data)] = data
 
+    def say(self, words: bytes) -> None:
+        """Keeps what is written to stderr: of an item its end, and nothing of those before it."""
+        at = self._base + _SAID_AT
+        item = self.begun()[:2]
+        said = words if self._said[0] != item else self._said[1] + words
+        self._said = item, said = item, said[-SAID:]
+        _SAID.pack_into(self.memory, at, *item, 0)  # nothing counts while it is being written
+        start = at + _SAID.size
+        self.memory[start : start + len(said)] = said
+        _SAID.pack_into(self.memory, at, *item, len(said))
+
+    def give_stack(self) -> str:
+        """Of a process that served in turn and is dead: where it was, if it wrote that down."""
+        stack = b""
+        if self._stack_file is not None and self._stack_file >= 0:
+            with suppress(OSError):
+                stack = os.pread(self._stack_file, STACK, self._stack).partition(b"\0")[0]
+                os.pwrite(self._stack_file, bytes(len(stack)), self._stack)
+        return stack.decode("utf-8", "replace")
+
+    def rewind_stack(self) -> None:
+        """Of several processes that serve in turn, the next one's is to be found at the same place."""
+        if self._stack_file is not None and self._stack_file >= 0:
+            with suppress(OSError):
+                os.lseek(self._stack_file, self._stack, os.SEEK_SET)
+
     def tell_times(self, busy: float, resets: float) -> None:
         """Says for how many seconds the worker was at work, and how many of them went into putting things back."""
         _TIMES.pack_into(self.memory, self._base + 24, busy, resets)
@@ -239,6 +274,21 @@ class Page:
     def doom(self, number: int) -> None:
         """Has the worker begin nothing more, by a number from 1 to 255; or, by 0, go on."""
         self.memory[self._base + _DOOM] = number
+
+    def said(self) -> str:
+        """The last lines that the item at hand wrote to stderr."""
+        at = self._base + _SAID_AT
+        *item, length = _SAID.unpack_from(self.memory, at)
+        if tuple(item) != self.begun()[:2]:
+            return ""
+        words = self.memory[at + _SAID.size : at + _SAID.size + min(length, SAID)]
+        if length >= SAID:  # it has lost its beginning
+            words = words.partition(b"\n")[2] or words
+        return words.decode("utf-8", "replace")
+
+    def hear_none(self) -> None:
+        """Nothing was written to stderr."""
+        _SAID.pack_into(self.memory, self._base + _SAID_AT, 0, 0, 0)
 
     def take_stack(self) -> str:
         """What the worker wrote of where it was, if it did."""

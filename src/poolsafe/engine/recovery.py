@@ -52,7 +52,7 @@ class Recovery(Ledger):
         if job.ident not in self.jobs:
             return
         at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
-        if death.ended and death.limit is None and death.phase == 1:
+        if death.ended and not death.fate.deserved and death.phase == 1:
             at_hand = False  # the worker was ended for another item, just as it took this one up, which did not begin
         if job.ident in death.unread or not at_hand:
             # Unread, or received but not begun, or between two items of a chunk.

@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from . import signals
+from . import signals, stderr
 from .ends import End
 from .imports import forget_dead_importers
 from .lifeline import Lifeline
@@ -34,6 +34,7 @@ class Setup:
         mask: The signals that the program blocked when the pool was made.
         importing: The modules in whose import the pool was made.
         forks: Whether tasks run in forked processes, so that this one is to have a single thread.
+        max_memory: Bytes of memory beyond which the worker is replaced after a task.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Setup:
         mask: signals.Mask,
         importing: frozenset[str],
         forks: bool = False,
+        max_memory: int | None = None,
     ) -> None:
         self.end = end
         self.page = page
@@ -57,6 +59,7 @@ class Setup:
         self.mask = mask
         self.importing = importing
         self.forks = forks
+        self.max_memory = max_memory
         self.inherited = True  # by a fork, for as long as it is not pickled
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def harden(setup: Setup) -> None:
     if setup.inherited:
         renew_streams()
     forget_dead_importers(setup.importing)
+    stderr.keep(setup.page)
     setup.end.keep_private()
     setup.lifeline.arm(threadless=setup.forks)
 
@@ -95,6 +99,12 @@ def renew_streams() -> None:
         if type(buffer) in (io.BufferedWriter, io.BufferedRandom) and not buffer.raw.closed:
             with contextlib.suppress(OSError, ValueError):
                 buffer.__init__(buffer.raw)
+
+
+def tell_where_it_crashes(fd: int) -> None:
+    """From now on a crash in native code writes down where it was; unless the program has that done by itself."""
+    if fd >= 0 and not faulthandler.is_enabled():
+        faulthandler.enable(fd, all_threads=False)
 
 
 def tell_where_it_ends(fd: int) -> None:

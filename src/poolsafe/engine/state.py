@@ -28,10 +28,16 @@ class Terms(NamedTuple):
 
     limit: float | None = None  #: Seconds of running time of each.
     retries: int = 0  #: How often one that is lost with its worker is tried again.
+    measured: bool = False  #: Whether the memory of its worker is looked at.
 
     def within(self, limit: float | None) -> Terms:
         """The same with another limit, if one is given; infinity is none."""
         return self if limit is None else self._replace(limit=limit if isfinite(limit) else None)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a worker may be ended for what an item takes."""
+        return self.limit is not None or self.measured
 
 
 NO_TERMS = Terms()
@@ -108,16 +114,41 @@ class Lane:
         self.retired: bool = False
 
 
-class Lost(NamedTuple):
-    """Data of an item settled as LOST."""
+class Fate(NamedTuple):
+    """How a process ended, for the words that its task's error has.
+
+    Args:
+        pid: Its process id.
+        exitcode: As `Process.exitcode`; None when nobody could tell.
+        cut_off: Whether its channel ended before it did.
+        limit: The seconds that the item was allowed, when the process was ended for taking longer.
+        used: The bytes of memory that it had, when it was ended for them.
+        stack: Where it was then.
+        said: The last lines that it wrote to stderr in this item.
+        starved: Who says that the kernel ended it for want of memory; empty when nobody does.
+    """
 
     pid: int | None
     exitcode: int | None
+    cut_off: bool = False
+    limit: float | None = None
+    used: int | None = None
+    stack: str = ""
+    said: str = ""
+    starved: str = ""
+
+    @property
+    def deserved(self) -> bool:
+        """Whether it was ended for its item, by us."""
+        return self.limit is not None or self.used is not None
+
+
+class Lost(NamedTuple):
+    """Data of an item settled as LOST."""
+
+    fate: Fate
     may_have_run: bool
     item: int | None
-    cut_off: bool = False
-    limit: float | None = None  # seconds that the item was allowed, when the worker was ended for it
-    stack: str = ""  # where it was then
     past: tuple[Lost, ...] = ()  # how it was lost before
 
 
@@ -125,31 +156,23 @@ class Death(NamedTuple):
     """What is known of a worker's end: its last words have been given to `outcome` before.
 
     Args:
-        pid: Its process id.
-        exitcode: As `Process.exitcode`; None when nobody could tell.
+        fate: How it ended.
         job, index: The item its page names.
         phase: 0 nothing, 1 received, 2 running (`engine.page`).
         unread: Ids of the jobs in messages that it never read.
-        cut_off: Whether its channel ended before it did.
-        limit, stack: When it was ended because the item took too long: what was allowed, and where it was.
-        ended: Whether it was ended because an item took too long, perhaps another one, which was done by then.
+        ended: Whether it was ended for an item, perhaps another one, which was done by then.
     """
 
-    pid: int | None
-    exitcode: int | None
+    fate: Fate
     job: int
     index: int  # type: ignore[assignment]  # a field named like tuple.index is what we mean
     phase: int
     unread: frozenset[int]
-    cut_off: bool = False
-    limit: float | None = None
-    stack: str = ""
     ended: bool = False
 
     def loss(self, may_have_run: bool, part: Part | None = None) -> Lost:
         """What an item is settled with that this death took."""
-        item = None if part is None else part.next
-        return Lost(self.pid, self.exitcode, may_have_run, item, self.cut_off, self.limit, self.stack)
+        return Lost(self.fate, may_have_run, None if part is None else part.next)
 
 
 class Start(NamedTuple):

@@ -13,8 +13,9 @@
 
 Who does what. *Submitting threads* send to a worker that is on offer as idle and report it, or put the job into the
 inbox and wake the supervisor (`engine.intake`). *The supervisor's thread* runs the engine, reads answers, notices
-deaths (`engine.mortuary`), starts and ends workers (`engine.crew`), and hands outcomes to the jobs' sinks. It runs
-nothing that a user wrote, blocks on no worker, waits for no other thread, and holds no reference to the pool object.
+deaths (`engine.mortuary`), looks at memory (`engine.watchdog`), starts and ends workers (`engine.crew`), and hands
+outcomes to the jobs' sinks. It runs nothing that a user wrote, blocks on no worker, waits for no other thread, and
+holds no reference to the pool object.
 
 What may go wrong: the thread itself fails (a bug, no memory): then every task is settled as terminated and the workers
 are killed, rather than leaving anybody waiting.
@@ -34,15 +35,18 @@ from .channels import Channel
 from .core import Engine
 from .crew import Crew
 from .deadlines import Deadlines
+from .delivery import deliver
 from .intake import Intake
 from .latch import Latch
 from .mortuary import STOP_GRACE, Mortuary
 from .reports import report
 from .signals import start_deaf
 from .starting import KILL, TERM_GRACE, join_soon
+from .starvation import Starvation
 from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop
 from .tally import Tally
 from .timers import Timers
+from .watchdog import Watchdog
 from .workers import Recipe
 
 #: Begins the names of threads that must not wait for the end of a pool.
@@ -55,8 +59,6 @@ CALLBACK_PATIENCE, CALLBACK_GRACE = 1.0, 5.0
 SPARE_DELAY = 0.002
 #: Seconds between two looks at what no event announces: stopped workers, full channels, stuck callbacks.
 TICK = 0.2
-
-_ANSWERS = frozenset({messages.VALUE, messages.ERROR, messages.FAILED})
 
 
 class CallbackRunner(Protocol):
@@ -98,7 +100,9 @@ class Supervisor:
         self.intake: Intake = Intake(self.crew.poller, self.engine.submitted, self.engine.sent)
         self.tally: Tally = Tally()
         self.deadlines: Deadlines = Deadlines(self.engine, self.crew, self.timers)
-        self._mortuary = Mortuary(self)
+        self.starvation: Starvation = Starvation()
+        self._watchdog = Watchdog(recipe.max_memory, self.engine, self.crew, self.deadlines, self.timers)
+        self.mortuary: Mortuary = Mortuary(self)
         self._callbacks = callbacks
         self._terminated = False
         self._ticking = False
@@ -194,6 +198,7 @@ class Supervisor:
         intake.offer(self.crew.channels(self.engine.idle()))
         if not intake.alert:
             self.engine.orphans.clear()  # nobody has a worker on loan, so nobody will report a job for them
+        self._watchdog.wake()
         if not self._ticking and self._restless():
             self._ticking = True
             self.timers.after(TICK, self._tick)
@@ -206,7 +211,7 @@ class Supervisor:
                 continue
             if isinstance(watched, int):
                 self.crew.poller.unregister(watched)
-                self._mortuary.suspect(lane, ended=True)
+                self.mortuary.suspect(lane, ended=True)
             else:
                 self._read(lane, watched)
         self.timers.run_due()
@@ -255,7 +260,7 @@ class Supervisor:
             report(f"a worker could not be started ({type(error).__name__}: {error}); trying again")
         except BaseException as error:  # not a matter of waiting: it would fail again and again
             self.engine.start_failed(command.lane)
-            self._break(("start", {"type": type(error).__name__, "text": messages.safe_str(error)}), None)
+            self.give_up_for(("start", {"type": type(error).__name__, "text": messages.safe_str(error)}), None)
 
     def _stop(self, command: Stop) -> None:
         self.crew.workers[command.lane].channel.try_stop()
@@ -275,7 +280,7 @@ class Supervisor:
     def _give_up(self) -> None:
         """Not even SIGKILL ended them (an uninterruptible system call): do not wait for ever."""
         for lane in list(self.crew.workers):
-            self._mortuary.bury(lane, None)
+            self.mortuary.bury(lane, None)
 
     def _finish(self, _: Finished) -> None:
         self.intake.reclaim()
@@ -296,30 +301,14 @@ class Supervisor:
         if not alive:
             if channel.fileno() >= 0:
                 self.crew.poller.unregister(channel)
-            self._mortuary.suspect(lane, ended=False)
+            self.mortuary.suspect(lane, ended=False)
 
     def deliver(self, lane: int, frames: list[messages.Frame]) -> None:
         """Tells the engine what a worker sent."""
-        engine = self.engine
-        for kind, job, index, data in frames:
-            if kind in _ANSWERS:
-                engine.outcome(lane, job, index, kind, data)
-            elif kind == messages.READY:
-                engine.ready(lane)
-            elif kind == messages.RETIRE:
-                engine.retired(lane, job, data)
-                self.tally.retired["something could not be put back"] += 1
-            elif kind in (messages.LEAKED, messages.COSTLY):
-                self.listener(kind, messages.loads(data))
-            elif kind == messages.LEAVING:
-                engine.retired(lane, job, None)
-                self.tally.retired[messages.loads(data)] += 1
-            elif kind in (messages.DIED, messages.SPARED):
-                self._mortuary.told(lane, kind, job, index, data)
-            elif kind == messages.INIT_FAILED:
-                self._break(messages.loads(data), self.crew.workers[lane].pid)
+        deliver(self, lane, frames)
 
-    def _break(self, reason: Any, pid: int | None) -> None:
+    def give_up_for(self, reason: Any, pid: int | None) -> None:
+        """Workers cannot become ready: everything is settled with the reason."""
         self.engine.broken((reason, pid))
         self._stirred = True
 
@@ -331,7 +320,7 @@ class Supervisor:
     def _tick(self) -> None:
         self._ticking = False
         self._callbacks.relieve()
-        self._mortuary.tick()
+        self.mortuary.tick()
         self._carry_out(self.engine.nudge())
 
     # -- failures of our own -------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from multiprocessing import util
 from time import monotonic
 from typing import NoReturn
 
-from . import messages
+from . import messages, stderr
 from .child import CUT_OFF_CODE, Worker, run
 from .ear import Ear
 from .ends import ParentGone
@@ -222,7 +222,10 @@ class Template:
         if not self._at_hand():
             follow(code)
         self._page.done()  # nobody is to be ended for it any more
-        self._end.send(frame(messages.DIED, job, index, dumps((child.pid, code, phase, child.cut_off))))
+        # Now, because the next child may have words of its own before the parent has read these.
+        facts = child.pid, code, phase, child.cut_off, self._page.give_stack(), self._page.said()
+        self._page.hear_none()
+        self._end.send(frame(messages.DIED, job, index, dumps(facts)))
         self._page.mark(job, index + 1, IDLE)
 
     def _at_hand(self) -> bool:
@@ -297,10 +300,13 @@ class Template:
             self._shed()
             self._lifeline.arm()
             begin_process()
+            stderr.own(True)
             self._worker.begin_anew()
             self._worker.rehearse()
             if os.read(turns, 1):
+                self._page.rewind_stack()  # all children share the position
                 goes_on = self._worker.serve_next()
+                stderr.own(False)  # from now on the page is the next one's
                 with contextlib.suppress(BrokenPipeError):  # the template is dead
                     os.write(speaker, _DONE if goes_on else _STOPPED)
                 end_process()

@@ -85,7 +85,10 @@ class Worker(Protocol):
         """Ends the process that has the item at hand; with each attempt (0, 1, 2) by harsher means."""
 
     def take_stack(self) -> str:
-        """Of a dead one: where it was, if it was asked."""
+        """Of a dead one: where it was, if it was asked, or crashed."""
+
+    def said(self) -> str:
+        """Of a dead one: the last lines that it wrote to stderr in its last item."""
 
     def times(self) -> tuple[float, float]:
         """Seconds at work, and of these in putting things back."""
@@ -173,6 +176,9 @@ class PersistentWorker:
     def take_stack(self) -> str:
         return self._page.take_stack()
 
+    def said(self) -> str:
+        return self._page.said()
+
     def times(self) -> tuple[float, float]:
         return self._page.times()
 
@@ -238,6 +244,7 @@ class Recipe:
         transport: `"socket"` or `"pipe"`.
         pidfd: Whether to watch workers by pidfd as well.
         forks: Whether each task has a process of its own, forked by its worker.
+        max_memory: Bytes of memory that a worker may have after a task, or None.
     """
 
     def __init__(
@@ -252,8 +259,10 @@ class Recipe:
         transport: str,
         pidfd: bool,
         forks: bool = False,
+        max_memory: int | None = None,
     ) -> None:
         self._forks = forks
+        self.max_memory: int | None = max_memory
         self._make_process = make_process
         self._initializer = Sealed((initializer, initargs))
         self._options: Sealed | None = Sealed(options)
@@ -290,6 +299,7 @@ class Recipe:
                 self._mask,
                 self._importing,
                 self._forks,
+                self.max_memory,
             )
             proc = self._make_process(target=template.main if self._forks else child.main, args=(setup,))
             proc.name = proc.name.replace("Process", "PoolWorker")

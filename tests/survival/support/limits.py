@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -170,3 +171,8 @@ def set_a_handler() -> None:
 def large_after(seconds: float) -> bytes:
     time.sleep(seconds)
     return bytes(10_000_000)
+
+
+def say_and_wait(word: str) -> NoReturn:
+    print(word, file=sys.stderr)
+    wait_for_ever()

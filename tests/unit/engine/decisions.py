@@ -10,7 +10,7 @@ from typing import Any
 from poolsafe.engine import messages
 from poolsafe.engine.core import Engine
 from poolsafe.engine.page import IDLE
-from poolsafe.engine.state import Command, Death, Job, Send, Settle, Start
+from poolsafe.engine.state import Command, Death, Fate, Job, Send, Settle, Start
 
 VALUE = messages.VALUE
 NOBODY: frozenset[int] = frozenset()
@@ -43,7 +43,7 @@ def told(commands: list[Command]) -> list[tuple[Any, ...]]:
 
 
 def death(job: int = 0, index: int = 0, phase: int = IDLE, unread: frozenset[int] = NOBODY, code: Any = -9) -> Death:
-    return Death(77, code, job, index, phase, unread, False)
+    return Death(Fate(77, code), job, index, phase, unread)
 
 
 def settled(commands: list[Command]) -> list[Any]:

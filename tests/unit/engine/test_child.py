@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -169,7 +170,7 @@ def test_a_copy_of_the_worker_neither_answers_nor_takes_tasks(page: Page) -> Non
             os.write(writer, b"%d " % os.getpid())
 
     bench = Bench(page)
-    bench.end = bench.worker._end = Telling()  # type: ignore[assignment]
+    bench.end = bench.worker._end = bench.worker._out._end = Telling()  # type: ignore[assignment]
     bench.ask(7, call_payload(fork_and_return, (), {}))
     bench.ask(8, call_payload(square, (1,), {}))
     with contextlib.suppress(ParentGone):
@@ -186,14 +187,16 @@ class Baseline:
         events.append("baseline")
 
 
-def setup(initializer: Any = None, initargs: Any = (), baseline: Any = None) -> Any:
+def setup(initializer: Any = None, initargs: Any = (), baseline: Any = None, max_memory: int | None = None) -> Any:
     events.clear()
     made: Any = Setup.__new__(Setup)
     made.end = FakeEnd()
-    made.page = None
+    made.page = SimpleNamespace(stack_file=lambda: -1)
     made.initializer = Sealed((initializer, initargs))
     made.options = Sealed((FakeGuard(), None, None))
     made.baseline = baseline
+    made.forks = False
+    made.max_memory = max_memory
     return made
 
 
@@ -217,13 +220,23 @@ def test_an_initializer_that_fails_is_told(error: BaseException) -> None:
 
 def test_the_baseline_stays_in_the_parent() -> None:
     made = setup(baseline="what the parent captured")
-    for name in ("end", "initializer", "options"):
+    for name in ("end", "page", "initializer", "options"):
         setattr(made, name, None)
     assert pickle.loads(pickle.dumps(made)).baseline is None
 
 
 def fork_in_the_initializer(report: int) -> None:
     os.write(report, b"forked " if os.fork() else b"copied ")
+
+
+def test_a_fresh_worker_that_is_too_large_is_told() -> None:
+    made = setup(max_memory=1)
+    assert child.prepare(made) is None
+    [(kind, _, _, data)] = made.end.frames
+    assert kind == messages.INIT_FAILED
+    what, facts = loads(data)
+    assert (what, facts["most"]) == ("memory", 1)
+    assert facts["used"] > 1_000_000
 
 
 def test_a_copy_that_an_initializer_made_does_not_serve() -> None:
@@ -236,3 +249,25 @@ def test_a_copy_that_an_initializer_made_does_not_serve() -> None:
     os.close(writer)
     with open(reader, "rb") as file:
         assert sorted(file.read().split()) == [b"copied", b"forked", b"ready"]
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("used", "leaves"), [(2001, True), (2000, False), (None, False)])
+def test_a_worker_that_has_grown_leaves_after_the_item(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, used: int | None, leaves: bool
+) -> None:
+    monkeypatch.setattr(child, "resident", lambda: used)
+    bench.worker._most = 2000
+    bench.ask(7, chunk(square, [1, 2]), stop=2)
+    if leaves:
+        bench.worker.serve()
+        assert [(kind, job, index) for kind, job, index, _ in bench.end.frames] == [
+            (messages.VALUE, 7, 0),
+            (messages.LEAVING, 7, 1),
+        ]
+        assert "max_memory" in loads(bench.end.frames[-1][3])
+        assert bench.page.begun().phase == IDLE
+    else:
+        with pytest.raises(ParentGone):
+            bench.worker.serve()
+        assert [kind for kind, *_ in bench.end.frames] == [messages.VALUE] * 2

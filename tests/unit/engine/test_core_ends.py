@@ -80,7 +80,7 @@ def test_a_worker_that_ends_before_it_is_ready_breaks_the_pool(code: Any) -> Non
     engine.lost(0, death(code=code))
     [(ident, _, kind, (reason, may_have_run))] = settled(engine.step())
     assert (ident, kind, may_have_run) == (1, BROKEN, False)
-    assert reason == (("died", {"exitcode": code}), 77)
+    assert reason == (("died", {"exitcode": code, "said": ""}), 77)
 
 
 def test_workers_that_are_killed_before_they_are_ready_are_replaced_for_a_while() -> None:

@@ -66,6 +66,9 @@ class FakeWorker:
     def take_stack(self) -> str:
         return "a stack"
 
+    def said(self) -> str:
+        return "words"
+
     def times(self) -> tuple[float, float]:
         return 2.0, 0.5
 
@@ -89,6 +92,18 @@ class FakeIntake:
         self.reclaimed += 1
 
 
+class FakeStarvation:
+    """A kernel that says what the test has it say."""
+
+    def __init__(self) -> None:
+        self.word = ""
+        self.asked = 0
+
+    def witness(self) -> str:
+        self.asked += 1
+        return self.word
+
+
 class House:
     """What owns the mortuary: an engine with one worker, and a clock."""
 
@@ -103,6 +118,7 @@ class House:
         self.late: Any = None
         self.settled: list[tuple[int, int, Any]] = []
         self.deadlines = Deadlines(self.engine, self.crew, self.timers)  # type: ignore[arg-type]
+        self.starvation = FakeStarvation()
         self.mortuary = Mortuary(self)  # type: ignore[arg-type]
         self.lane = self.engine.adopt()
         self.worker = self.crew.workers[self.lane] = FakeWorker(77)
@@ -154,7 +170,7 @@ def test_an_exit_code_is_enough(house: House) -> None:
     house.carry_out()
     [(ident, kind, lost)] = house.settled
     assert (ident, kind) == (5, LOST)
-    assert (lost.pid, lost.exitcode, lost.may_have_run, lost.cut_off) == (77, -9, True, False)
+    assert (lost.fate.pid, lost.fate.exitcode, lost.may_have_run, lost.fate.cut_off) == (77, -9, True, False)
     assert house.worker.signals == [KILL]  # once, at the burial: it must not go on behind our back
     assert house.crew.workers == {}
 
@@ -173,7 +189,7 @@ def test_a_sentinel_that_ends_before_its_process(house: House) -> None:
     assert house.buried
     house.carry_out()
     [(_, _, lost)] = house.settled
-    assert (lost.exitcode, lost.cut_off) == (-KILL, True)
+    assert (lost.fate.exitcode, lost.fate.cut_off) == (-KILL, True)
 
 
 def test_an_exit_code_that_comes_late_is_waited_for(house: House) -> None:
@@ -194,7 +210,7 @@ def test_an_exit_code_that_never_comes(house: House) -> None:
     assert house.buried
     assert house.worker.signals == [KILL], "it may be alive: it must not go on behind our back"
     house.carry_out()
-    assert house.settled[0][2].exitcode is None
+    assert house.settled[0][2].fate.exitcode is None
 
 
 def test_a_worker_whose_channel_ended_is_killed(house: House) -> None:
@@ -208,7 +224,7 @@ def test_a_worker_whose_channel_ended_is_killed(house: House) -> None:
     house.wait(0.05)
     assert house.buried
     house.carry_out()
-    assert house.settled[0][2].cut_off, "it was we who killed it, because the task cut it off"
+    assert house.settled[0][2].fate.cut_off, "it was we who killed it, because the task cut it off"
 
 
 def test_a_worker_that_ends_by_itself_after_its_channel_is_not_killed(house: House) -> None:
@@ -225,7 +241,7 @@ def test_a_worker_that_was_cut_off_says_so(house: House) -> None:
     house.worker.exitcode = CUT_OFF_CODE
     house.mortuary.suspect(house.lane, ended=True)
     house.carry_out()
-    assert house.settled[0][2].cut_off
+    assert house.settled[0][2].fate.cut_off
 
 
 def test_not_even_killing_helps(house: House) -> None:
@@ -318,7 +334,7 @@ def test_a_lane_without_a_worker_yet_is_passed_over(house: House) -> None:
 
 # -- workers that go on when the process of an item is dead ------------------------------------------------------------
 def died(pid: int, code: int | None, phase: int) -> bytes:
-    return messages.dumps((pid, code, phase, False))
+    return messages.dumps((pid, code, phase, False, "a stack", "words"))
 
 
 @pytest.mark.parametrize(("phase", "may_have_run"), [(RECEIVED, False), (RUNNING, True)])
@@ -329,7 +345,8 @@ def test_a_process_that_ran_one_item(house: House, phase: int, may_have_run: boo
     house.carry_out()
     [(ident, kind, lost)] = house.settled
     assert (ident, kind) == (5, LOST)
-    assert (lost.pid, lost.exitcode, lost.may_have_run, lost.stack) == (88, -11, may_have_run, "")
+    assert (*lost.fate[:2], lost.may_have_run) == (88, -11, may_have_run)
+    assert (lost.fate.stack, lost.fate.said) == ("a stack", "words")
     assert (house.buried, house.worker.signals) == (False, [])
     house.engine.outcome(house.lane, 6, 0, messages.VALUE, b"")
     house.carry_out()
@@ -339,18 +356,19 @@ def test_a_process_that_ran_one_item(house: House, phase: int, may_have_run: boo
 def test_a_process_that_was_ended_for_its_item(house: House) -> None:
     house.run(5)
     house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
-    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.deadlines._end(house.lane, lambda seen: True, limit=1.5)
     house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -15, RUNNING))
     house.carry_out()
     [(_, _, lost)] = house.settled
-    assert (lost.limit, lost.stack) == (1.5, "a stack")
+    assert (lost.fate.limit, lost.fate.stack) == (1.5, "a stack")
+    assert house.starvation.asked == 0, "it was we who ended it"
     assert house.worker.dooms == [1, 0]
 
 
 def test_a_worker_that_found_nothing_to_end(house: House) -> None:
     house.run(5)
     house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
-    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.deadlines._end(house.lane, lambda seen: True, limit=1.5)
     house.mortuary.told(house.lane, messages.SPARED, 0, 1, b"")
     house.carry_out()
     assert house.settled == []
@@ -362,17 +380,50 @@ def test_a_process_of_a_call_that_was_sent_past_the_engine(house: House) -> None
     house.engine.sent(Job(5, b"", 1, lambda *outcome: None), house.lane)
     house.carry_out()
     [(ident, kind, lost)] = house.settled
-    assert (ident, kind, lost.exitcode, lost.may_have_run) == (5, LOST, -9, True)
+    assert (ident, kind, lost.fate.exitcode, lost.may_have_run) == (5, LOST, -9, True)
 
 
 def test_a_process_that_was_ended_for_the_item_before(house: House) -> None:
     """It had just taken up its own, which goes to another one."""
     house.run(4)
     house.worker.words = ([], frozenset(), Begun(4, 0, RUNNING))
-    house.deadlines._end(house.lane, 1.5, lambda seen: True)
+    house.deadlines._end(house.lane, lambda seen: True, limit=1.5)
     house.engine.outcome(house.lane, 4, 0, messages.VALUE, b"")
     house.run(5)
     house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -15, RECEIVED))
     house.carry_out()
     assert house.settled == [(4, messages.VALUE, b"")]
     assert 5 in house.engine.jobs
+
+
+# -- the kernel's word -------------------------------------------------------------------------------------------------
+def lose(house: House, code: int) -> Any:
+    house.run(5)
+    house.worker.exitcode = code
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.suspect(house.lane, ended=True)
+    house.carry_out()
+    return house.settled[0][2].fate
+
+
+@pytest.mark.parametrize("word", ["", "a count"])
+def test_a_worker_that_was_killed(house: House, word: str) -> None:
+    house.starvation.word = word
+    assert lose(house, -KILL).starved == word
+
+
+def test_a_worker_that_ended_in_another_way(house: House) -> None:
+    house.starvation.word = "a count"
+    assert lose(house, -signal.SIGSEGV).starved == ""
+    assert house.starvation.asked == 0, "the next one that was killed is to be believed"
+
+
+def test_a_worker_that_had_too_much_memory(house: House) -> None:
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.deadlines.outgrown(house.lane, Begun(5, 0, RUNNING), 12345)
+    house.worker.exitcode = -signal.SIGTERM
+    house.mortuary.suspect(house.lane, ended=True)
+    house.carry_out()
+    fate = house.settled[0][2].fate
+    assert (fate.used, fate.limit, fate.stack) == (12345, None, "a stack")

@@ -11,7 +11,7 @@ import pytest
 
 from poolsafe.engine import messages
 from poolsafe.engine.messages import frames_of
-from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SIZE, Begun, Page, Pages
+from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, Begun, Page, Pages
 
 
 @pytest.fixture
@@ -125,3 +125,64 @@ def test_the_descriptor_is_closed_once(pages: Pages) -> None:
 
 def test_slots_are_where_memory_can_be_mapped() -> None:
     assert SIZE % mmap.ALLOCATIONGRANULARITY == 0
+
+
+# -- what was written to stderr ----------------------------------------------------------------------------------------
+def test_words_are_those_of_the_item_at_hand(pages: Pages) -> None:
+    page = pages.take()
+    assert page.said() == ""
+    page.run(5, 1)
+    page.say(b"one\n")
+    page.say(b"two\n")
+    assert page.said() == "one\ntwo\n"
+    page.run(5, 2)
+    assert page.said() == ""
+    page.say(b"three\n")
+    assert page.said() == "three\n"
+    page.run(6, 2)
+    assert page.said() == ""
+
+
+def test_only_the_end_of_many_words_is_kept(pages: Pages) -> None:
+    page, other = pages.take(), pages.take()
+    page.run(5, 1)
+    for i in range(1000):
+        page.say(b"line %d\n" % i)
+    lines = page.said().splitlines()
+    assert lines == [f"line {i}" for i in range(1000 - len(lines), 1000)], "whole lines, the last ones"
+    assert len(lines) > 100
+    page.say(b"x" * 10_000)
+    assert page.said() == "x" * SAID
+    assert (page.log(), other.said(), other.log()) == (b"", "", b"")
+
+
+def test_words_that_are_no_text(pages: Pages) -> None:
+    page = pages.take()
+    page.say(b"\xff!")
+    assert page.said() == "\ufffd!"
+
+
+def test_a_page_that_is_used_again_has_no_words(pages: Pages) -> None:
+    page = pages.take()
+    page.say(b"old")
+    pages.give_back(page)
+    assert pages.take().said() == ""
+
+
+def test_a_stack_is_given_once(pages: Pages) -> None:
+    page = pages.take()
+    assert page.give_stack() == ""
+    os.write(page.stack_file(), b"here")
+    assert (page.give_stack(), page.take_stack()) == ("here", "")
+    page.rewind_stack()
+    os.write(page.stack_file(), b"there")
+    assert (page.take_stack(), page.give_stack()) == ("there", "")
+    os.close(page.stack_file())
+
+
+def test_words_of_a_process_before(pages: Pages) -> None:
+    page = pages.take()
+    page.run(5, 1)
+    page.say(b"old")
+    page.hear_none()
+    assert page.said() == ""

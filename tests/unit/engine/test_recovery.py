@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poolsafe.engine.page import RECEIVED, RUNNING
-from poolsafe.engine.state import LOST, Job, Lost, Terms
+from poolsafe.engine.state import LOST, Fate, Job, Lost, Terms
 
 from .decisions import VALUE, death, settled, started, told
 
@@ -45,8 +45,8 @@ def test_one_that_is_lost_every_time_tells_of_each() -> None:
     [(ident, index, kind, lost)] = settled(commands)
     assert (ident, index, kind) == (5, 0, LOST)
     assert isinstance(lost, Lost)
-    assert lost.exitcode == 3
-    assert [one.exitcode for one in lost.past] == [-9, -11]
+    assert lost.fate.exitcode == 3
+    assert [one.fate.exitcode for one in lost.past] == [-9, -11]
     assert not engine.jobs
 
 
@@ -119,5 +119,5 @@ def test_an_item_that_took_too_long_to_load_is_not_that() -> None:
     engine = started(1)
     engine.submitted(job(5, retries=0))
     engine.step()
-    engine.lost(0, death(5, 0, RECEIVED)._replace(ended=True, limit=1.0))
+    engine.lost(0, death(5, 0, RECEIVED)._replace(ended=True, fate=Fate(77, -15, limit=1.0)))
     assert [outcome[2] for outcome in settled(engine.step())] == [LOST]
