@@ -110,6 +110,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.channels",
         "engine.starting",
         "engine.workers",
+        "engine.recipe",
         "engine.crew",
         "engine.intake",
         "engine.tally",

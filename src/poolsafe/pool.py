@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 from . import failures, options
 from .callbacks import Callbacks
 from .calls import Calls
+from .engine.recipe import PIDFD_WORKERS, Recipe, transport_for
 from .engine.signals import deferred_interrupt
 from .engine.state import BROKEN
 from .engine.supervisor import END_PATIENCE, Supervisor
-from .engine.workers import PIDFD_WORKERS, Recipe, transport_for
 from .leaks import Leaks
 from .queues.maker import QueueMaker
 from .results import wrong_process
@@ -67,6 +67,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         max_memory: Bytes of resident memory that a worker may have, shared memory included. One that has more after a
             task is replaced. A task that has more than twice as many has its worker ended, and fails with
             `TaskMemoryExceeded`. On Linux and macOS.
+        daemon: False allows tasks to start processes, and pools, of their own. These end with the worker at the latest.
 
     Raises:
         ValueError, TypeError: An argument is wrong.
@@ -101,6 +102,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         retries: int = 0,
         on_leak: str = "ignore",
         max_memory: int | None = None,
+        daemon: bool = True,
     ) -> None:
         self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
         self._ctx = context or get_context()
@@ -122,6 +124,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             pidfd=self._processes <= PIDFD_WORKERS,
             forks=isolation == "fork",
             max_memory=most,
+            daemon=bool(daemon),
         )
         self._callbacks = Callbacks()
         fresh = isolation == "process"

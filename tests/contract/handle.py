@@ -18,7 +18,8 @@ from typing import Any
 from poolsafe.engine import messages
 from poolsafe.engine.messages import Frame
 from poolsafe.engine.page import Begun
-from poolsafe.engine.workers import ForkingWorker, PersistentWorker, Recipe
+from poolsafe.engine.recipe import Recipe
+from poolsafe.engine.workers import ForkingWorker, PersistentWorker
 from poolsafe.isolation import Guard
 from tests.support.gates import DEADLINE, GateTimeout, process_is_gone, wait_for
 

@@ -1,6 +1,6 @@
 """What runs in a worker process: put the globals back, run the function, answer; again and again.
 
-Called by the process that `engine.workers` starts, with a `Setup`. The order for every item is: restore, unpickle the
+Called by the process that `engine.recipe` starts, with a `Setup`. The order for every item is: restore, unpickle the
 arguments, `before_task`, the function, `after_task` (also when the function raised), pickle the result, answer.
 
 Everything a user wrote runs guarded, here and nowhere else in the worker: loading, hooks, the function, pickling its

@@ -12,8 +12,9 @@ from typing import Any
 from . import registry
 from .channels import Channel
 from .poller import EpollPoller, Poller, WaitPoller
+from .recipe import Recipe, end_started
 from .starting import join_soon
-from .workers import Recipe, Started, Worker, end_started
+from .workers import Started, Worker
 
 
 class Crew:

@@ -19,7 +19,7 @@ import select
 import signal
 import threading
 from multiprocessing import context, reduction
-from typing import Any
+from typing import Any, NoReturn
 
 from .fds import pipe
 
@@ -31,6 +31,7 @@ class Lifeline:
         self._reader, self._writer = pipe()
         self.use_thread: bool = use_thread
         self.armed: bool = False
+        self._group = False
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -40,7 +41,7 @@ class Lifeline:
         fd, self.use_thread = state
         self._reader = fd.detach()
         self._writer = -1
-        self.armed = False
+        self.armed = self._group = False
 
     def fileno(self) -> int:
         """The read end; where `arm` found no other way, its owner polls it."""
@@ -59,12 +60,14 @@ class Lifeline:
         if fd >= 0:
             os.close(fd)
 
-    def arm(self, *, threadless: bool = False) -> None:
+    def arm(self, *, threadless: bool = False, group: bool = False) -> None:
         """Ties the life of this process to the parent's. Called once, in the worker.
 
         Args:
             threadless: Start no thread; where one is needed, `armed` stays False.
+            group: Have the whole process group end, of which this process is the leader.
         """
+        self._group = group
         self.close_writer()  # a forked worker has inherited it, and would keep itself and others alive
         os.set_inheritable(self._reader, False)
         self.armed = not self.use_thread and self._arm_signal()
@@ -77,7 +80,7 @@ class Lifeline:
             import fcntl
 
             fd = os.open(f"/proc/self/fd/{self._reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpid() if self._group else os.getpid())
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
             fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
         except (ImportError, OSError, AttributeError):
@@ -87,7 +90,7 @@ class Lifeline:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         if poll.poll(0):  # nothing is ever written: an event means that the other end is closed
-            os._exit(1)
+            self.end()
         return True
 
     def _watch(self) -> None:
@@ -95,4 +98,10 @@ class Lifeline:
             os.read(self._reader, 1)
         except OSError:
             return  # a task closed every descriptor; the parent notices by the channel
+        self.end()
+
+    def end(self) -> NoReturn:
+        """The parent is gone."""
+        if self._group:
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)

@@ -112,6 +112,15 @@ def follow(code: int | None) -> NoReturn:
     os._exit(CUT_OFF_CODE if code is None or code < 0 else code)
 
 
+def end_family(pid: int) -> None:
+    """Ends what a child has left in its process group, if it is dead. Before anybody asks for its status: the number
+    cannot be given to another process until then.
+    """
+    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        with contextlib.suppress(OSError):  # nobody is there
+            os.killpg(pid, signal.SIGKILL)
+
+
 def begin_process() -> None:
     """What `multiprocessing` does at the beginning of a forked process."""
     atexit._clear()

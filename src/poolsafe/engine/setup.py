@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -35,6 +36,7 @@ class Setup:
         importing: The modules in whose import the pool was made.
         forks: Whether tasks run in forked processes, so that this one is to have a single thread.
         max_memory: Bytes of memory beyond which the worker is replaced after a task.
+        daemon: Whether tasks may have no processes of their own. Else these end with it: they are of its group.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Setup:
         importing: frozenset[str],
         forks: bool = False,
         max_memory: int | None = None,
+        daemon: bool = True,
     ) -> None:
         self.end = end
         self.page = page
@@ -60,6 +63,7 @@ class Setup:
         self.importing = importing
         self.forks = forks
         self.max_memory = max_memory
+        self.daemon = daemon
         self.inherited = True  # by a fork, for as long as it is not pickled
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,7 +84,16 @@ def harden(setup: Setup) -> None:
     forget_dead_importers(setup.importing)
     stderr.keep(setup.page)
     setup.end.keep_private()
-    setup.lifeline.arm(threadless=setup.forks)
+    leads = not setup.daemon and lead_group()
+    setup.lifeline.arm(threadless=setup.forks, group=leads)
+
+
+def lead_group() -> bool:
+    """Gives this process a process group of its own, in which what it starts will be; False where there is none."""
+    if not hasattr(os, "setpgid"):
+        return False
+    os.setpgid(0, 0)
+    return True
 
 
 def renew_streams() -> None:

@@ -39,6 +39,7 @@ from .delivery import deliver
 from .intake import Intake
 from .latch import Latch
 from .mortuary import STOP_GRACE, Mortuary
+from .recipe import Recipe
 from .reports import report
 from .signals import start_deaf
 from .starting import KILL, TERM_GRACE, join_soon
@@ -47,7 +48,6 @@ from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Sen
 from .tally import Tally
 from .timers import Timers
 from .watchdog import Watchdog
-from .workers import Recipe
 
 #: Begins the names of threads that must not wait for the end of a pool.
 THREAD_NAME = "poolsafe-supervisor"

@@ -45,9 +45,9 @@ from .ends import ParentGone
 from .fds import pipe
 from .lifeline import Lifeline
 from .messages import dumps, frame
-from .offspring import Child, begin_process, end_process, follow, warn_of_threads
+from .offspring import Child, begin_process, end_family, end_process, follow, warn_of_threads
 from .page import IDLE
-from .setup import Setup
+from .setup import Setup, lead_group
 from .telling import facts_of
 
 #: Exit code of a template that cannot fork.
@@ -94,6 +94,7 @@ class Template:
         self._going = True
         self._terminated_since: float | None = None
         self._owing = 0  # the doom for which nothing was found at hand
+        self._families = not setup.daemon
         self._ear = Ear(CUT_SIGNAL)
         self._poll = select.poll()
         self._poll.register(self._ear.fileno(), select.POLLIN)
@@ -140,7 +141,7 @@ class Template:
             if fd == self._ear.fileno():
                 self._ear.drain()
             elif fd == self._outer.fileno():
-                os._exit(1)  # nothing is ever written: the parent is gone
+                self._outer.end()  # nothing is ever written: the parent is gone
             else:
                 self._hear()
         self._reap()
@@ -193,6 +194,8 @@ class Template:
     def _reap(self) -> None:
         for child in list(self._children.values()):
             try:
+                if self._families:
+                    end_family(child.pid)
                 pid, status = os.waitpid(child.pid, os.WNOHANG)
             except ChildProcessError:  # somebody else took its status
                 pid, status = child.pid, None
@@ -298,7 +301,7 @@ class Template:
         code = 1
         try:
             self._shed()
-            self._lifeline.arm()
+            self._lifeline.arm(group=self._families and lead_group())
             begin_process()
             stderr.own(True)
             self._worker.begin_anew()

@@ -1,43 +1,24 @@
-"""One worker as the parent sees it: a process, its channel and its page; and the recipe by which workers are made.
+"""One worker as the parent sees it: a process, its channel and its page.
 
 The seam is narrow on purpose (`Worker`): a kind of worker that satisfies it and passes the contract suite can serve any
-pool. Used by: supervisor. What may go wrong: the process cannot be started (the exception of `Process.start()` comes
-through, and nothing is left behind); a signal cannot be delivered because the process is gone already (ignored).
+pool. Made by: recipe. Used by: supervisor. What may go wrong: a signal cannot be delivered because the process is gone
+already (ignored).
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
-from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import connection, process
 from typing import Any, NamedTuple, Protocol
 
-from . import child, signals, template
-from .channels import Channel, PipeChannel, SocketChannel
-from .imports import importing_here
-from .lifeline import Lifeline
-from .messages import Frame, Sealed, frames_of
+from . import template
+from .channels import Channel
+from .messages import Frame, frames_of
 from .page import Begun, Page, Pages
-from .setup import Setup
-from .starting import KILL, join_soon, start_quietly
+from .starting import KILL
 
-# Two threads that start workers at the same time would leak each other's descriptors into the children.
-_start_lock = threading.Lock()
-
-
-def _renew_lock() -> None:
-    global _start_lock
-    _start_lock = threading.Lock()  # the thread that held it does not exist in a forked child
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-
-#: Beyond this many workers a pool does not open a pidfd for each, so that 200 workers fit into 1024 descriptors.
-PIDFD_WORKERS = 64
 #: Seconds for which the end of a dead worker's child is waited for.
 CHILD_PATIENCE = 0.2
 
@@ -111,12 +92,13 @@ class Started(NamedTuple):
 class PersistentWorker:
     """A process that serves many tasks."""
 
-    def __init__(self, started: Started, pages: Pages, *, pidfd: bool) -> None:
+    def __init__(self, started: Started, pages: Pages, *, pidfd: bool, leads: bool = False) -> None:
         self.process: Any = started.process
         self.channel: Channel = started.channel
         self._page = started.page
         self._pages = pages
         self._sentinel: Any = getattr(self.process, "sentinel", None)
+        self._leads = leads  # a process group, in which are the processes of its tasks
         self._pidfd = -1
         if pidfd and hasattr(os, "pidfd_open"):
             # A descriptor of the process itself: no grandchild can keep it open, and the number cannot be reused.
@@ -135,6 +117,8 @@ class PersistentWorker:
 
     @property
     def exitcode(self) -> int | None:
+        if self._leads and self._pidfd >= 0 and not self.lives():
+            self._end_family()  # its number cannot be another's until its status is known
         try:
             code: int | None = self.process.exitcode
         except (OSError, ValueError, AssertionError):
@@ -182,7 +166,15 @@ class PersistentWorker:
     def times(self) -> tuple[float, float]:
         return self._page.times()
 
+    def _end_family(self) -> None:
+        self._leads = False
+        if self.pid is not None and hasattr(os, "killpg"):
+            with suppress(OSError):  # nobody is there
+                os.killpg(self.pid, KILL)
+
     def release(self) -> None:
+        if self._leads:
+            self._end_family()
         self.channel.close()
         self._pages.give_back(self._page)
         if self._pidfd >= 0:
@@ -230,121 +222,3 @@ class ForkingWorker(PersistentWorker):
             connection.wait([fd], CHILD_PATIENCE)
         finally:
             os.close(fd)
-
-
-class Recipe:
-    """How the workers of one pool are made.
-
-    Args:
-        make_process: Called with keyword arguments `target` and `args`, gives an unstarted process.
-        processes: How many workers there may be at a time.
-        initializer, initargs: As the user gave them.
-        options: `(guard, before_task, after_task)`.
-        baseline: What forked workers put back before their initializer, or None.
-        transport: `"socket"` or `"pipe"`.
-        pidfd: Whether to watch workers by pidfd as well.
-        forks: Whether each task has a process of its own, forked by its worker.
-        max_memory: Bytes of memory that a worker may have after a task, or None.
-    """
-
-    def __init__(
-        self,
-        make_process: Callable[..., Any],
-        processes: int,
-        *,
-        initializer: Callable[..., Any] | None,
-        initargs: Any,
-        options: tuple[Any, Any, Any],
-        baseline: Any,
-        transport: str,
-        pidfd: bool,
-        forks: bool = False,
-        max_memory: int | None = None,
-    ) -> None:
-        self._forks = forks
-        self.max_memory: int | None = max_memory
-        self._make_process = make_process
-        self._initializer = Sealed((initializer, initargs))
-        self._options: Sealed | None = Sealed(options)
-        self._baseline = baseline
-        self.transport = transport
-        self._pidfd = pidfd
-        self._mask = signals.current_mask()
-        self._importing = importing_here()
-        self.lifeline: Lifeline = Lifeline(use_thread=transport == "pipe")
-        try:
-            self.pages: Pages = Pages(2 * processes)  # some may be on their way out
-        except BaseException:
-            self.lifeline.close()
-            raise
-
-    @property
-    def depth(self) -> int:
-        """How many messages a worker may have at once."""
-        return PipeChannel.depth if self.transport == "pipe" else SocketChannel.depth
-
-    def start(self, announce: Callable[[PipeChannel], None]) -> Started:
-        """Starts a process; whatever hinders it comes through, and nothing is left behind then."""
-        channel: Channel = SocketChannel() if self.transport != "pipe" else PipeChannel(announce)
-        page = self.pages.take()
-        assert self._options is not None
-        try:
-            setup = Setup(
-                channel.end,
-                page,
-                self.lifeline,
-                self._initializer,
-                self._options,
-                self._baseline,
-                self._mask,
-                self._importing,
-                self._forks,
-                self.max_memory,
-            )
-            proc = self._make_process(target=template.main if self._forks else child.main, args=(setup,))
-            proc.name = proc.name.replace("Process", "PoolWorker")
-            proc.daemon = True
-            with _start_lock:
-                start_quietly(proc, self._mask)
-                channel.started()
-        except BaseException:
-            self.pages.give_back(page)
-            channel.close()
-            channel.abandon()  # now, not when the last traceback is gone
-            raise
-        return Started(proc, channel, page)
-
-    def worker(self, started: Started) -> PersistentWorker:
-        """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
-        kind = ForkingWorker if self._forks else PersistentWorker
-        return kind(started, self.pages, pidfd=self._pidfd)
-
-    def close(self) -> None:
-        """No worker will be started any more, and none is there."""
-        self._baseline = self._options = None  # it holds what the program's globals held when the pool was made
-        self.lifeline.close()
-        self.pages.close()
-
-    def abandon(self) -> None:
-        """In a forked child: lets go of what is the parent's. A forked worker keeps what it is about to use."""
-        self.lifeline.close_writer()
-        self.pages.close_fd()
-
-
-def transport_for(name: str | None) -> str:
-    """The transport to use: `name` when given, else the best that the platform has."""
-    if name in ("socket", "pipe"):
-        return name
-    return "socket" if sys.platform == "linux" else "pipe"
-
-
-def end_started(started: list[Started]) -> None:
-    """Ends processes that a constructor started before it failed. All is closed now, not with the last traceback."""
-    for proc, _, _ in started:
-        proc.terminate()
-    for proc, channel, _ in started:
-        join_soon(proc)
-        channel.close()
-        channel.abandon()
-        if isinstance(proc, process.BaseProcess) and proc.exitcode is not None:
-            proc.close()

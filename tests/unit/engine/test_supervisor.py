@@ -13,7 +13,7 @@ import pytest
 
 from poolsafe import InitializerError, IsolatedPool, PoolsafeWarning, PoolTerminated, WorkerLost
 from poolsafe.engine import crew, supervisor, workers
-from poolsafe.engine.workers import Recipe
+from poolsafe.engine.recipe import Recipe
 from tests.support import leaks
 from tests.support.gates import DEADLINE, Gate, wait_for
 from tests.support.tasks import exit_hard, meet, pid, square

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from poolsafe.engine import signals, starting, workers
+from poolsafe.engine import recipe, signals, starting
 from poolsafe.engine.channels import SocketChannel
 from poolsafe.engine.page import Pages
+from poolsafe.engine.recipe import Recipe, transport_for
 from poolsafe.engine.starting import join_soon
-from poolsafe.engine.workers import PersistentWorker, Recipe, Started, transport_for
+from poolsafe.engine.workers import PersistentWorker, Started
 
 
 class FakeProcess:
@@ -150,10 +151,10 @@ def test_the_transport(monkeypatch: pytest.MonkeyPatch, asked: str | None, platf
 
 
 def test_a_forked_child_has_a_lock_of_its_own() -> None:
-    with workers._start_lock:
+    with recipe._start_lock:
         child = os.fork()
         if not child:
-            os._exit(0 if workers._start_lock.acquire(timeout=5) else 1)
+            os._exit(0 if recipe._start_lock.acquire(timeout=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
@@ -162,7 +163,7 @@ def test_without_memory_for_pages_there_is_no_recipe_and_nothing_is_left(monkeyp
         raise OSError(12, "no memory")
 
     before = set(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr(workers, "Pages", refuse)
+    monkeypatch.setattr(recipe, "Pages", refuse)
     nothing: Any = None
     with pytest.raises(OSError, match="no memory"):
         Recipe(
