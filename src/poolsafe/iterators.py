@@ -13,13 +13,14 @@ import itertools
 import multiprocessing
 import time
 from collections import deque
+from functools import partial
 from multiprocessing import pool as stdlib
 from typing import TYPE_CHECKING, Any, Generic
 
 from .engine.latch import Waiters
-from .engine.state import EXHAUSTED
+from .engine.state import CANCELLED, EXHAUSTED
 from .failures import Outcome, decode
-from .results import Home, T, wrong_process
+from .results import Home, T, see_called_off, wrong_process
 
 if TYPE_CHECKING:
 
@@ -57,6 +58,8 @@ class IMapIterator(_Base[T]):
         self._length: int | None = None
         self._cut: Outcome | None = None
         self._cut_told = False
+        self.is_off: bool = False
+        self._called_off = False
         self._waiters = Waiters()
         self._room = Waiters()
 
@@ -93,6 +96,30 @@ class IMapIterator(_Base[T]):
     def __next__(self, timeout: float | None = None) -> T:
         return self.next(timeout)
 
+    def cancel(self) -> bool:
+        """Calls off what is not done: no more of the input is read, what has not begun never runs, what runs is ended.
+
+        What was done before still comes. Each item that was called off raises `TaskCancelled`, a
+        `concurrent.futures.CancelledError`; and so does, once, the rest of the input.
+
+        Returns:
+            False when all is done already.
+
+        Raises:
+            WrongProcess: The iterator belongs to another process.
+        """
+        if self._cut is not None or (self._length is not None and self._settled >= self._length):
+            return False
+        if self._home.foreign:
+            raise wrong_process("iterator")
+        self.is_off = True  # first this: what the feeder submits from now on it calls off by itself
+        see_called_off(self._home, partial(self._home.disown, self))
+        return True
+
+    def cancelled(self) -> bool:
+        """Whether anything of it was called off."""
+        return self._called_off
+
     def _take(self) -> Outcome | None:
         """What comes next, if it is there. Two threads may ask: only the one that pops an index moves past it."""
         outcome = self._arrived.pop(self._index, None)
@@ -106,7 +133,7 @@ class IMapIterator(_Base[T]):
         return self._tell_cut()
 
     def _tell_cut(self) -> Outcome | None:
-        """That the pool ended before the input did is told once; then there is nothing more."""
+        """That the pool ended before the input did, or it was called off, is told once; then there is nothing more."""
         if self._cut_told:
             raise StopIteration
         self._cut_told = self._cut is not None
@@ -127,8 +154,13 @@ class IMapIterator(_Base[T]):
             del value
 
     # -- the feeder's and the supervisor's side ------------------------------------------------------------------
+    def disown(self) -> None:
+        """Calls off what was submitted so far."""
+        self._home.disown(self)
+
     def arrive_at(self, base: int, index: int, kind: int, data: Any) -> None:
         """The sink of a chunk whose first item is number `base` of the input."""
+        self._called_off |= kind == CANCELLED
         self._keep(base + index, Outcome(kind, data, base + index))
         self._settled = next(self._count)
         self._waiters.wake_all()
@@ -143,7 +175,8 @@ class IMapIterator(_Base[T]):
         self._waiters.wake_all()
 
     def ended(self, index: int, kind: int, data: Any) -> None:
-        """The sink of the job that stands for the end of the input: the pool's end may come before it."""
+        """The sink of the job that stands for the end of the input: the pool's may come before it, or `cancel`."""
+        self._called_off |= kind == CANCELLED
         if kind != EXHAUSTED and self._length is None:
             self._cut = Outcome(kind, data)
             self._pool = None
@@ -152,14 +185,14 @@ class IMapIterator(_Base[T]):
 
     @property
     def is_cut(self) -> bool:
-        """Whether the pool ended before the input did."""
-        return self._cut is not None
+        """Whether the input is of no use any more: the pool ended before it did, or it was called off."""
+        return self._cut is not None or self.is_off
 
     def wait_for_room(self, given: int, ahead: int) -> None:
         """Waits until fewer than `ahead` of the `given` items are unsettled, or the pool has ended."""
-        while given - self._settled >= ahead and self._cut is None:
+        while given - self._settled >= ahead and not self.is_cut:
             lock = self._room.register()
-            if given - self._settled >= ahead and self._cut is None:
+            if given - self._settled >= ahead and not self.is_cut:
                 lock.acquire()
             self._room.forget(lock)
 

@@ -13,29 +13,32 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import pool as stdlib
 from typing import Any, Protocol, TypeVar
 
 from .callbacks import Callbacks
-from .engine.latch import Waiters
+from .engine.latch import Latch, Waiters
 from .engine.messages import VALUE
 from .engine.state import BROKEN, TERMINATED, Job, held_by
 from .errors import WrongProcess
 from .failures import Outcome, TaskCancelled, decode
-from .stats import wait_for_turn
 
 T = TypeVar("T")
 
 #: Seconds after which a waiting thread has the supervisor look whether the task's worker is stopped.
 PATIENCE = 0.25
-#: Seconds for which a call that is to be off before it returns waits for the supervisor.
-_TURN_PATIENCE = 1.0
+#: Seconds for which a call that is to be off before it returns waits for the supervisor, and between two looks at
+#: whether that is still there.
+_PATIENCE_OFF, _LOOK = 5.0, 0.05
 
 
 class Home(Protocol):
     """What a result needs of the pool's supervisor."""
+
+    finished: Latch
 
     @property
     def foreign(self) -> bool:
@@ -44,11 +47,28 @@ class Home(Protocol):
     def rouse(self) -> None:
         """Has the supervisor look at what was sent past it."""
 
-    def cancel(self, jobs: Iterable[int]) -> None:
-        """Nobody wants these jobs any more."""
+    def cancel(self, jobs: Iterable[int], then: Callable[[], object] | None = None) -> None:
+        """Nobody wants these jobs any more; `then` is called when that is carried out."""
+
+    def disown(self, owner: Any, then: Callable[[], object] | None = None) -> None:
+        """The same for all jobs of this owner."""
 
     def inside(self) -> bool:
         """Whether the calling thread is the supervisor's own."""
+
+
+def see_called_off(home: Home, call_off: Callable[[Callable[[], object]], None]) -> None:
+    """Has something called off, and waits until it is, but in the supervisor's own thread.
+
+    Args:
+        home: The supervisor.
+        call_off: Called with what is to be called then. If all is over, that never is.
+    """
+    off = Latch()
+    call_off(off.open)
+    deadline = time.monotonic() + _PATIENCE_OFF
+    while not (home.inside() or home.finished.is_open or off.wait(_LOOK)) and time.monotonic() < deadline:
+        pass
 
 
 def wrong_process(what: str) -> WrongProcess:
@@ -162,10 +182,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
             return False
         if self._home.foreign:
             raise wrong_process("result")
-        self._home.cancel(self._jobs)
-        if not self._home.inside():
-            for _ in range(2):  # one takes it in, and what follows from it is done before the other
-                wait_for_turn(self._home, _TURN_PATIENCE)
+        see_called_off(self._home, partial(self._home.cancel, self._jobs))
         return True
 
     def cancelled(self) -> bool:

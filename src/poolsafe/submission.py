@@ -272,6 +272,7 @@ class Feeder:
         self._limit = limit
         self._number = submitter.number_input(iterable)
         self._end = Job(next(_numbers), b"", 1, target.ended)
+        self._end.owner = target
 
     def open(self) -> None:
         """To be called in the submitting thread, before the pool may be closed."""
@@ -291,10 +292,12 @@ class Feeder:
             iterator = iter(self._iterable)
             while not target.is_cut:
                 items = list(itertools.islice(iterator, self._size))
-                if not items:
+                if not items or target.is_cut:  # meanwhile, which may have been long
                     break
                 jobs = make(given, items)
                 target.held.update(held_by(jobs))
+                for job in jobs:
+                    job.owner = target
                 self._submitter.send_all(jobs)
                 del jobs
                 given += len(items)
@@ -305,6 +308,9 @@ class Feeder:
         ) as error:  # the iterator's, whatever it is; the chunk it cut short is not run, as in the stdlib
             self._submitter.fail(error, partial(target.arrive_at, given))
             given += 1
+        if target.is_off:
+            target.disown()  # once more: perhaps that was before the last of them were submitted
+            return
         if not target.is_cut:  # else what came so far would look like all there is
             target.end_at(given)
         self._submitter.close_input(self._end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,100 @@ def test_in_a_fresh_process_for_each(make_pool: MakePool, tmp_path: Path) -> Non
     gate.open()
     assert isinstance(results[2].get(LIMIT), int)
     assert [result.cancelled() for result in results] == [True, True, False]
+
+
+# -- iterators ---------------------------------------------------------------------------------------------------------
+WAYS = ["imap", "imap_unordered"]
+
+
+def drain(iterator: Any) -> list[Any]:
+    """Values as they come, and the name of each error."""
+    seen: list[Any] = []
+    while True:
+        try:
+            seen.append(iterator.next(LIMIT))
+        except StopIteration:
+            return seen
+        except Exception as error:
+            seen.append(type(error).__name__)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_iterator(make_pool: MakePool, tmp_path: Path, way: str) -> None:
+    pool = make_pool(1)
+    gate, arrivals = Gate(tmp_path / "gate"), Tally(tmp_path / "arrivals")
+    read: list[int] = []
+
+    def endless() -> Any:
+        for i in itertools.count():
+            read.append(i)
+            yield (arrivals, i, None if i < 3 else gate)
+
+    results = getattr(pool, way)(limits.note_and_wait, endless())
+    assert [results.next(LIMIT) for _ in range(2)] == [0, 1]
+    arrivals.wait(4)
+    wait_for(lambda: results._settled == 3, LIMIT, "the answers of those before it")
+    assert results.cancel() is True
+    known = len(read)
+    assert results.cancel() is False, "there is nothing more to be called off"
+    seen = drain(results)
+    assert seen[0] == 2, "what was done still comes"
+    assert set(seen[1:]) == {"TaskCancelled"}
+    assert known - 2 <= len(seen) <= known, "one for each item, and one for the rest"
+    assert results.cancelled()
+    assert pool.apply(tasks.square, (3,)) == 9
+    assert len(arrivals.entries()) == 4
+    assert len(read) <= known + 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_iterator_whose_input_blocks(make_pool: MakePool, tmp_path: Path, way: str) -> None:
+    pool = make_pool(1)
+    gate = Gate(tmp_path / "gate")
+
+    def blocked() -> Any:
+        yield 5
+        gate.wait()
+        yield 6
+
+    results = getattr(pool, way)(tasks.square, blocked())
+    assert results.next(LIMIT) == 25
+    assert results.cancel() is True
+    assert drain(results) == ["TaskCancelled"], "whoever waits is not to wait for the input"
+    pool.close()
+    pool.join()
+    gate.open()
+    assert drain(results) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_iterator_whose_input_is_read(make_pool: MakePool, tmp_path: Path, way: str) -> None:
+    pool = make_pool(1)
+    gate, arrivals = Gate(tmp_path / "gate"), Tally(tmp_path / "arrivals")
+    results = getattr(pool, way)(limits.note_and_wait, [(arrivals, i, gate if i else None) for i in range(5)])
+    other = pool.imap(tasks.square, range(5))
+    arrivals.wait(2)
+    wait_for(lambda: results._length is not None and results._settled == 1, LIMIT, "the end of the input")
+    assert results.cancel() is True
+    assert sorted(map(str, drain(results))) == ["0", *["TaskCancelled"] * 4]
+    assert drain(other) == [0, 1, 4, 9, 16], "no other one is touched"
+    assert not other.cancelled()
+    assert other.cancel() is False
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_iterators_at_random_moments(make_pool: MakePool, tmp_path: Path, way: str) -> None:
+    pool = make_pool(2)
+    tally = Tally(tmp_path / "tally")
+    for count in range(30):
+        results = getattr(pool, way)(
+            limits.note_and_wait, ((tally, i, None) for i in range(count * 100, count * 100 + 40))
+        )
+        first = [results.next(LIMIT) for _ in range(count)]
+        results.cancel()
+        seen = drain(results)
+        values = first + [value for value in seen if value != "TaskCancelled"]
+        entries = list(map(int, tally.entries()))
+        assert len(entries) == len(set(entries))
+        assert set(values) <= set(entries)
+    assert_full_strength(pool, 2, tmp_path)

@@ -10,20 +10,29 @@ called off, or a lane that is never free again, which is what the model tests lo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from .recovery import Recovery
-from .state import CANCELLED, Cut, Part
+from .state import CANCELLED, Cut, Part, Tell
 
 
 class Cancelling(Recovery):
     """See the module."""
 
-    def cancelled(self, idents: Iterable[int]) -> None:
-        """Nobody wants these jobs any more; those that are done are passed over."""
+    def cancelled(self, idents: Iterable[int], then: Callable[[], object] | None = None) -> None:
+        """Nobody wants these jobs any more; those that are done are passed over. In the end `then` is to be called."""
         wanted = {ident for ident in idents if ident in self.jobs}
-        if not wanted or not self.active:
-            return
+        if wanted and self.active:
+            self._call_all_off(wanted)
+        if then is not None:
+            self.commands.append(Tell(then))
+
+    def disowned(self, owner: Any, then: Callable[[], object] | None = None) -> None:
+        """The same for all jobs of this owner."""
+        self.cancelled([ident for ident, job in self.jobs.items() if job.owner is owner], then)
+
+    def _call_all_off(self, wanted: set[int]) -> None:
         staying: deque[Part] = deque()
         for part in self.pending:
             if part.job.ident in wanted:
@@ -35,6 +44,9 @@ class Cancelling(Recovery):
             for ident in lane.parts.keys() & wanted:
                 self._call_off(lane.parts[ident], True)
                 self.commands.append(Cut(lane.ident, ident))
+
+        for ident in self.inputs.keys() & wanted:  # last: what waits for the end of the input has everything then
+            self._call_off(self.inputs.pop(ident), False)
 
     def _call_off(self, part: Part, may_have_run: bool) -> None:
         while part.next < part.stop:

@@ -53,9 +53,12 @@ class Job:
         sink: Called by whoever carries out `Settle`, with item index, kind and data.
         held: What must live for as long as the job does.
         terms: What its items may take.
+
+    Attributes:
+        owner: What it belongs to with other jobs, that may be called off together.
     """
 
-    __slots__ = ("count", "held", "ident", "payload", "remaining", "sink", "terms")
+    __slots__ = ("count", "held", "ident", "owner", "payload", "remaining", "sink", "terms")
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class Job:
         self.sink: Callable[[int, int, Any], None] = sink
         self.held: Any = held
         self.terms: Terms = terms
+        self.owner: Any = None
 
 
 def held_by(jobs: Iterable[Job]) -> dict[int, Any]:
@@ -203,6 +207,12 @@ class Cut(NamedTuple):
     job: int
 
 
+class Tell(NamedTuple):
+    """Command: call this, which must not raise; all commands before it have been carried out."""
+
+    call: Callable[[], object]
+
+
 class Stop(NamedTuple):
     """Command: tell the worker to end after what it has been sent."""
 
@@ -232,4 +242,4 @@ class Finished(NamedTuple):
     """Command: everything is settled and no worker is left."""
 
 
-Command = Start | Send | Recall | Cut | Stop | Settle | Pause | Abandon | Finished
+Command = Start | Send | Recall | Cut | Tell | Stop | Settle | Pause | Abandon | Finished

@@ -44,7 +44,7 @@ from .reports import report
 from .signals import start_deaf
 from .starting import KILL, TERM_GRACE, join_soon
 from .starvation import Starvation
-from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop
+from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop, Tell
 from .tally import Tally
 from .timers import Timers
 from .watchdog import Watchdog
@@ -110,7 +110,7 @@ class Supervisor:
         self._todo: deque[Command] = deque()
         self._commands: dict[type, Callable[[Any], None]] = {
             Settle: self._settle, Send: self._send, Recall: self._recall, Start: self._start, Stop: self._stop,
-            Cut: self._cut,
+            Cut: self._cut, Tell: self._tell,
             Pause: self._pause, Abandon: self._abandon, Finished: self._finish,
         }  # fmt: skip
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -131,9 +131,13 @@ class Supervisor:
         """Whether this is a forked child of the process that the pool belongs to."""
         return self.crew.foreign
 
-    def cancel(self, jobs: Iterable[int]) -> None:
-        """Nobody wants these jobs any more."""
-        self.intake.post(self.engine.cancelled, jobs)
+    def cancel(self, jobs: Iterable[int], then: Callable[[], object] | None = None) -> None:
+        """Nobody wants these jobs any more; `then` is called when that is carried out, unless all is over."""
+        self.intake.post(self.engine.cancelled, jobs, then)
+
+    def disown(self, owner: Any, then: Callable[[], object] | None = None) -> None:
+        """The same for all jobs of this owner."""
+        self.intake.post(self.engine.disowned, owner, then)
 
     def terminate(self) -> None:
         """Asks for the end of everything, now; `finished` opens when it has come."""
@@ -250,6 +254,9 @@ class Supervisor:
     def _cut(self, command: Cut) -> None:
         self.deadlines.cut(*command)
         self._stirred = True
+
+    def _tell(self, command: Tell) -> None:
+        command.call()
 
     def _start(self, command: Start) -> None:
         try:

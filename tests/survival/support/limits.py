@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from tests.support.gates import Tally
+from tests.support.gates import Gate, Tally
 
 
 def wait_for_ever() -> NoReturn:
@@ -171,6 +171,14 @@ def set_a_handler() -> None:
 def large_after(seconds: float) -> bytes:
     time.sleep(seconds)
     return bytes(10_000_000)
+
+
+def note_and_wait(job: tuple[Tally, int, Gate | None]) -> int:
+    tally, i, gate = job
+    tally.add(i)
+    if gate is not None:
+        gate.wait()
+    return i
 
 
 def say_and_wait(word: str) -> NoReturn:

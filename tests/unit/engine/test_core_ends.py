@@ -10,6 +10,7 @@ from poolsafe.engine.core import MAX_ATTEMPTS, MAX_BARREN, SPARE_START_DEATHS, E
 from poolsafe.engine.page import RECEIVED, RUNNING
 from poolsafe.engine.state import (
     BROKEN,
+    CANCELLED,
     CLOSING,
     ENDING,
     EXHAUSTED,
@@ -21,6 +22,7 @@ from poolsafe.engine.state import (
     Finished,
     Pause,
     Start,
+    Tell,
 )
 
 from .decisions import VALUE, death, job, settled, started, told
@@ -231,3 +233,39 @@ def test_an_engine_that_ended_starts_nobody() -> None:
     engine.step()
     engine.start_failed(start.lane)
     assert [type(command) for command in engine.step()] == [Pause, Finished]
+
+
+# -- what nobody wants any more ----------------------------------------------------------------------------------------
+def test_all_jobs_of_an_owner_are_called_off_and_its_input_last() -> None:
+    engine = started(1)
+    owner, calls = object(), list[str]()
+    end = job(9)
+    for one in (job(1), job(2), end):
+        one.owner = owner
+        engine.opened(one) if one is end else engine.submitted(one)
+    engine.submitted(job(3))
+    engine.step()
+    engine.disowned(owner, lambda: calls.append("then"))
+    commands = engine.step()
+    assert [(ident, kind) for ident, _, kind, _ in settled(commands)] == [
+        (1, CANCELLED),
+        (2, CANCELLED),
+        (9, CANCELLED),
+    ]
+    assert isinstance(commands[-1], Tell), "when all before it is carried out"
+    commands[-1].call()
+    assert calls == ["then"]
+    assert (list(engine.jobs), engine.inputs) == ([3], {})
+    engine.exhausted(end)  # its reader had come to the end at the same time
+    engine.disowned(owner)
+    assert settled(engine.step()) == []
+
+
+@pytest.mark.parametrize("over", ["terminate", "nothing to call off"])
+def test_who_waits_for_a_call_to_be_off_is_told_in_any_case(over: str) -> None:
+    engine = started(1)
+    if over == "terminate":
+        engine.submitted(job(1))
+        engine.terminate()
+    engine.cancelled([1], list)
+    assert engine.step()[-1] == Tell(list)
