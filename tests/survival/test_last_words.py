@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.gates import wait_for
 from tests.support.scripts import ROOT
+from tests.survival.support.cases import METHODS, spread
 
 LEVELS = ["globals", "fork", "process"]
 
@@ -50,7 +51,7 @@ def run(
     return done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "fork"))
 def test_what_was_written_to_stderr(tmp_path: Path, start_method: str, level: str) -> None:
     told, arrived = run(
         tmp_path, start_method, level, call="memory.say_and_die, ('hello',)", tell="print(error, error.stderr)"
@@ -62,13 +63,14 @@ def test_what_was_written_to_stderr(tmp_path: Path, start_method: str, level: st
     assert told.count("The last lines that it wrote to stderr:\n  hello\n") == 2
 
 
+@pytest.mark.parametrize("start_method", METHODS[:1])
 def test_the_last_ten_lines_are_enough(tmp_path: Path, start_method: str) -> None:
     told, _ = run(tmp_path, start_method, call="memory.say_much_and_die, (500,)", tell="print(error)")
     shown = [line for line in told.splitlines() if line.startswith("  line ")]
     assert shown == [f"  line {i}" for i in range(490, 500)] * 2
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "fork"))
 def test_words_of_another_task_are_not_told(tmp_path: Path, start_method: str, level: str) -> None:
     before = "pool.apply(memory.say, ('before',)); pool.apply(memory.say_late, ('late', gate))"
     tell = "gate.open(); print([error.stderr, 'stderr' in str(error)])"
@@ -77,12 +79,14 @@ def test_words_of_another_task_are_not_told(tmp_path: Path, start_method: str, l
     assert "before" in arrived
 
 
+@pytest.mark.parametrize("start_method", METHODS[:1])
 def test_a_limit_tells_them_as_well(tmp_path: Path, start_method: str) -> None:
     call = "limits.say_and_wait, ('hello',), timeout=0.3"
     told, _ = run(tmp_path, start_method, call=call, tell="print([error.stderr, '  hello' in str(error)])")
     assert told == "['hello\\n', True]\n" * 2
 
 
+@pytest.mark.parametrize("start_method", METHODS[:1])
 def test_a_limit_of_memory_tells_them_as_well(tmp_path: Path, start_method: str) -> None:
     call = "memory.devour_and_say, ('hello',)"
     tell = "print([type(error).__name__, error.stderr, 'in devour' in error.stack])"
@@ -96,7 +100,7 @@ def test_an_initializer_that_ends_the_process(tmp_path: Path, start_method: str)
     assert "The last lines that it wrote to stderr:\n  hello\n" in told
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "fork"))
 def test_where_native_code_crashed(tmp_path: Path, start_method: str, level: str) -> None:
     tell = 'print("in _crash" in error.stack, "in crash_deep_down" in str(error), error.signal)'
     told, _ = run(tmp_path, start_method, level, call="memory.crash_deep_down", tell=tell)
@@ -130,7 +134,7 @@ def small_group(tmp_path: Path) -> Iterator[Path]:
     pytest.skip("no control group with a limit of memory can be made here")
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "fork"))
 def test_the_kernel_ended_it_for_memory(tmp_path: Path, start_method: str, level: str, small_group: Path) -> None:
     told, _ = run(
         tmp_path,

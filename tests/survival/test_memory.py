@@ -11,6 +11,7 @@ from poolsafe import InitializerError, IsolatedPool, TaskMemoryExceeded
 from poolsafe.engine import memory as own_memory
 from tests.survival.conftest import MakePool
 from tests.survival.support import memory
+from tests.survival.support.cases import spread
 from tests.survival.support.memory import MIB
 from tests.survival.support.ways import FEW_WAYS, LIMIT, assert_full_strength, assert_worded, survive
 
@@ -50,7 +51,7 @@ def test_memory_that_a_task_gives_back_does_not_count(make_pool: MakePool) -> No
     assert set(pool.map(memory.hoard, [0] * 4, 1)) == pids, "it was given back, and what was put back with it"
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "globals"))
 def test_a_task_that_takes_far_too_much_is_ended(make_pool: MakePool, tmp_path: Path, level: str) -> None:
     pool = make_pool(isolation=level, max_memory=most(10))
 
@@ -63,7 +64,7 @@ def test_a_task_that_takes_far_too_much_is_ended(make_pool: MakePool, tmp_path: 
         assert "in devour" in error.stack
         assert "max_memory" in str(error)
 
-    for way in FEW_WAYS[:1] if level == "process" else FEW_WAYS:
+    for way in FEW_WAYS if level == "globals" else FEW_WAYS[1:3]:
         survive(pool, way, tmp_path, memory.devour, expect)
     if level == "globals":
         assert_full_strength(pool, 2, tmp_path)
@@ -80,7 +81,7 @@ def test_what_is_lost_for_its_memory_is_tried_again(make_pool: MakePool) -> None
     assert before.pid != caught.value.pid
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("start_method", "level"), spread(LEVELS, "globals"))
 def test_a_fresh_worker_that_has_too_much_already(make_pool: MakePool, level: str) -> None:
     pool = make_pool(1, isolation=level, max_memory=MIB)
     with pytest.raises(InitializerError, match="max_memory=1048576") as caught:

@@ -31,8 +31,8 @@ from tests.survival.support.ways import LIMIT, assert_full_strength, living
 
 @pytest.mark.parametrize(("start_method", "end"), spread(["terminate", "close", "with", "del"], "terminate", "del"))
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
-def test_thirty_cycles(ctx: BaseContext, end: str) -> None:
-    cycles = 30 if end == "terminate" or ctx.get_start_method() == "fork" else 8
+def test_many_cycles(ctx: BaseContext, end: str) -> None:
+    cycles = 30 if ctx.get_start_method() == "fork" else 10 if end == "terminate" else 5
     before: leaks.Footprint | None = None
     for _ in range(cycles):
         pool: Any = IsolatedPool(2, context=ctx, reset=RESET)
