@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from poolsafe import IsolatedPool, TaskExited, WorkerLost
+from poolsafe import InitializerError, IsolatedPool, TaskExited, WorkerLost
 from tests.queues import deeds as queue_deeds
 from tests.support import fresh, tasks
 from tests.support.gates import Tally, wait_for
 from tests.survival.conftest import RESET, MakePool, _no_main_for_workers, pools
-from tests.survival.support import chores, deeds
+from tests.survival.support import chores, deeds, initializers
 from tests.survival.support.cases import spread
 from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, survive
 
@@ -75,6 +75,35 @@ def test_what_the_parent_changes_later_is_not_seen(make_pool: MakePool, monkeypa
     pool = make_pool(1)
     monkeypatch.setattr(tasks, "haha", ["later"])
     assert [pool.apply(tasks.grow, (i,)) for i in range(4)] == [["haha", i] for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [partial(chores.raise_, ValueError), tasks.exit_hard, tasks.exit_softly, tasks.kill_self],
+    ids=["raises", "exits", "sys-exit", "killed"],
+)
+def test_an_initializer_that_fails(make_pool: MakePool, gate: Any, tally: Tally, end: Callable[[], Any]) -> None:
+    go = gate("go")
+    go.open()
+    pool = make_pool(2, initializers.count_then, (tally, go, end))
+    with pytest.raises(InitializerError) as caught:
+        pool.apply_async(tasks.square, (1,)).get(LIMIT)
+    assert caught.value.pid in map(int, tally.entries())
+    assert not caught.value.may_have_run
+
+
+def test_an_initializer_that_fails_later(make_pool: MakePool, tally: Tally) -> None:
+    """In a process that takes the place of another: that ends the pool, and what was done stays so."""
+    pool = make_pool(1, initializers.fail_after_two, (tally,), maxtasksperchild=1)
+    results = [pool.apply_async(tasks.square, (i,)) for i in range(6)]
+    outcomes = []
+    for result in results:
+        try:
+            outcomes.append(result.get(LIMIT))
+        except InitializerError:
+            outcomes.append(None)
+    assert outcomes[:1] == [0]
+    assert outcomes[-1] is None
 
 
 def test_the_initializer_runs_in_each(make_pool: MakePool) -> None:

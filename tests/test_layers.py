@@ -75,6 +75,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.signals",
         "engine.telling",
         "engine.child",
+        "engine.boot",
         "engine.ear",
         "engine.offspring",
         "engine.template",

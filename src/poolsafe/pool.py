@@ -113,6 +113,9 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         most = options.memory_limit(max_memory)
         terms = options.terms(timeout, retries, measured=most is not None)
         guard = options.guard(isolation, reset, keep, seed, on_leak, has_initializer=initializer is not None)
+        # Where the pool's start method is fork, a process of one thread forks faster than this one, and puts back what
+        # it was forked with once for all.
+        forks = isolation == "fork" or (isolation == "process" and self._ctx.get_start_method() == "fork")
         recipe = Recipe(
             partial(self.Process, self._ctx),
             self._processes,
@@ -122,12 +125,13 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             baseline=guard.baseline() if self._ctx.get_start_method() == "fork" else None,
             transport=transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
             pidfd=self._processes <= PIDFD_WORKERS,
-            forks=isolation == "fork",
+            forks=forks,
+            each=isolation == "process",
             max_memory=most,
             daemon=bool(daemon),
         )
         self._callbacks = Callbacks()
-        fresh = isolation == "process"
+        fresh = isolation == "process" and not forks
         budget = 1 if fresh else self._maxtasksperchild
         supervisor = Supervisor(recipe, self._processes, budget, self._callbacks, spares=fresh)
         self.leaks: Leaks = Leaks()

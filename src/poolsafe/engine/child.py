@@ -1,6 +1,6 @@
 """What runs in a worker process: put the globals back, run the function, answer; again and again.
 
-Called by the process that `engine.recipe` starts, with a `Setup`. The order for every item is: restore, unpickle the
+Used by: boot and template, which make a `Worker` ready. The order for every item is: restore, unpickle the
 arguments, `before_task`, the function, `after_task` (also when the function raised), pickle the result, answer.
 
 Everything a user wrote runs guarded, here and nowhere else in the worker: loading, hooks, the function, pickling its
@@ -20,12 +20,12 @@ from time import perf_counter, sleep
 from typing import Any, Protocol
 
 from . import messages
-from .ends import End, ParentGone
+from .ends import End
 from .memory import resident
 from .messages import Request, dumps, frame, loads, safe_str
 from .outbox import Outbox, error_of, value_of
 from .page import IDLE, Page
-from .setup import Setup, harden, tell_nothing, tell_where_it_crashes, tell_where_it_ends
+from .setup import tell_nothing, tell_where_it_ends
 from .telling import facts_of, own_files, with_changes
 
 #: Exit code of a worker that cannot reach its parent, because a task closed its channel or because the parent is gone.
@@ -68,60 +68,6 @@ class Guard(Protocol):
 
     def leftover(self) -> str | None:
         """After a task: what cannot be undone, for which the worker is to be replaced; else None."""
-
-
-def main(setup: Setup) -> None:
-    """The target of a worker process."""
-    run(setup, Worker.serve)
-
-
-def run(setup: Setup, serve: Callable[[Worker], None], check: Callable[[], object] | None = None) -> None:
-    """The life of any worker process: `serve` is what a kind of worker does, `check` as for `prepare`."""
-    harden(setup)
-    try:
-        worker = prepare(setup, check)
-        if worker is not None:
-            serve(worker)
-    except ParentGone:
-        os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
-
-
-def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker | None:
-    """Runs the initializer and captures what is pristine. Tells the parent about a failure and returns None.
-
-    Args:
-        setup: What the worker was given.
-        check: Called in the end; it may complain of what the initializer has left.
-    """
-    try:
-        if setup.baseline is not None:
-            setup.baseline.restore()
-        tell_where_it_crashes(setup.page.stack_file())  # not earlier: whether that is on is put back, too
-        guard, before, after = setup.options.open()
-        guard.prepare()
-        initializer, initargs = setup.initializer.open()
-        me = os.getpid()
-        if initializer is not None:
-            initializer(*initargs)
-        if os.getpid() != me:
-            os._exit(0)  # it forked and returned in both: the copy must not serve on the same channel
-        guard.capture()
-        if check is not None:
-            check()
-        failure = _too_large(setup.max_memory)
-    except BaseException as error:  # SystemExit too: an initializer that exits must not be tried for ever
-        failure = facts_of(error)
-    if failure is not None:
-        setup.end.send(frame(messages.INIT_FAILED, 0, 0, dumps(failure)))
-        return None
-    setup.end.send(frame(messages.READY, 0, 0, b""))
-    return Worker(setup.end, setup.page, guard, before, after, None if setup.forks else setup.max_memory)
-
-
-def _too_large(most: int | None) -> tuple[str, dict[str, Any]] | None:
-    """What to tell when a fresh worker has more memory than it may: it would be replaced after every task."""
-    used = None if most is None else resident()
-    return ("memory", {"used": used, "most": most}) if used is not None and most is not None and used > most else None
 
 
 class _Unclean(Exception):
@@ -180,11 +126,16 @@ class Worker:
         while self.serve_next():
             pass
 
-    def begin_anew(self) -> None:
-        """In a process that was forked to serve in the place of this one."""
+    def begin_anew(self, *, renew: bool) -> None:
+        """In a process that was forked to serve in the place of another.
+
+        Args:
+            renew: Have it draw other random numbers: it was forked after the initializer.
+        """
         self._copy = False
         self._busy = self._page.times()[0]
-        self._guard.renew()
+        if renew:
+            self._guard.renew()
 
     def rehearse(self) -> None:
         """Has an item's way gone once: a forked process is slow where it comes for the first time."""

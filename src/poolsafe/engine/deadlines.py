@@ -157,6 +157,8 @@ class Deadlines:
         overdue = self._overdue.get(lane)
         if overdue is not None and overdue.doom == doom:
             self._lift(lane)
+            if overdue.limit is None and overdue.used is None:
+                self.cut(lane, overdue.job)  # it may have been just about to begin, and now does
 
     def is_overdue(self, lane: int) -> bool:
         """Whether the lane's worker is doomed."""

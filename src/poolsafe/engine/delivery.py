@@ -49,4 +49,4 @@ def deliver(owner: Owner, lane: int, frames: list[messages.Frame]) -> None:
         elif kind in (messages.DIED, messages.SPARED):
             owner.mortuary.told(lane, kind, job, index, data)
         elif kind == messages.INIT_FAILED:
-            owner.give_up_for(messages.loads(data), owner.crew.workers[lane].pid)
+            owner.give_up_for(messages.loads(data), owner.crew.workers[lane].serving)

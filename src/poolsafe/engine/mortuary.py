@@ -21,7 +21,7 @@ from .deadlines import Deadlines, Overdue
 from .intake import Intake
 from .starting import KILL
 from .starvation import Starvation
-from .state import STOPPING, Death, Fate
+from .state import STARTING, STOPPING, Death, Fate
 from .tally import Tally
 from .timers import Timers
 
@@ -118,7 +118,8 @@ class Mortuary:
         self._stopping.pop(lane, None)
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
-        pid = worker.serving if begun.phase else worker.pid
+        starting = owner.engine.lanes[lane].state == STARTING
+        pid = worker.serving if begun.phase or starting else worker.pid
         fate = Fate(pid, code, cut_off, stack=worker.take_stack(), said=worker.said())
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing import process
 from typing import Any
 
-from . import child, signals, template
+from . import boot, signals, template
 from .channels import Channel, PipeChannel, SocketChannel
 from .imports import importing_here
 from .lifeline import Lifeline
@@ -51,6 +51,7 @@ class Recipe:
         transport: `"socket"` or `"pipe"`.
         pidfd: Whether to watch workers by pidfd as well.
         forks: Whether each task has a process of its own, forked by its worker.
+        each: Whether the initializer runs in each of these.
         max_memory: Bytes of memory that a worker may have after a task, or None.
         daemon: Whether tasks may have no processes of their own.
     """
@@ -67,10 +68,12 @@ class Recipe:
         transport: str,
         pidfd: bool,
         forks: bool = False,
+        each: bool = False,
         max_memory: int | None = None,
         daemon: bool = True,
     ) -> None:
         self._forks = forks
+        self._each = each
         self._daemon = daemon
         self.max_memory: int | None = max_memory
         self._make_process = make_process
@@ -109,10 +112,11 @@ class Recipe:
                 self._mask,
                 self._importing,
                 self._forks,
+                self._each,
                 self.max_memory,
                 self._daemon,
             )
-            proc = self._make_process(target=template.main if self._forks else child.main, args=(setup,))
+            proc = self._make_process(target=template.main if self._forks else boot.main, args=(setup,))
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = self._daemon
             with _start_lock:

@@ -35,6 +35,7 @@ class Setup:
         mask: The signals that the program blocked when the pool was made.
         importing: The modules in whose import the pool was made.
         forks: Whether tasks run in forked processes, so that this one is to have a single thread.
+        each: Whether the initializer runs in each of these, and not before they are forked.
         max_memory: Bytes of memory beyond which the worker is replaced after a task.
         daemon: Whether tasks may have no processes of their own. Else these end with it: they are of its group.
     """
@@ -50,6 +51,7 @@ class Setup:
         mask: signals.Mask,
         importing: frozenset[str],
         forks: bool = False,
+        each: bool = False,
         max_memory: int | None = None,
         daemon: bool = True,
     ) -> None:
@@ -62,6 +64,7 @@ class Setup:
         self.mask = mask
         self.importing = importing
         self.forks = forks
+        self.each = each
         self.max_memory = max_memory
         self.daemon = daemon
         self.inherited = True  # by a fork, for as long as it is not pickled

@@ -6,10 +6,10 @@
        ^                     ^ turn     | done
        `------- ends ------ template ---'      (forks the next child meanwhile)
 
-The template has one thread and runs nothing of a task. It keeps a child ahead, gives one child at a time its turn, and
-waits. That child takes one request from the worker's channel, serves it as any worker does, says that it is done, and
-ends; the next one has its turn at once, while the other is still ending. So neither the fork nor the end of a process
-is in the way of a task, and an idle pool's next task goes straight to a child that waits for it.
+The template has one thread and runs nothing of a task; the initializer has run in it, or, under `isolation="process"`
+where the start method is fork, runs in each child before its turn. It keeps a child ahead, gives one at a time its
+turn, and waits. That child takes one request from the worker's channel, serves it as any worker does, says that it is
+done, and ends; the next one has its turn at once. So neither the fork nor the end of a process is in the way of a task.
 
 The parent sees one worker, the template. What a child's end means:
 
@@ -39,7 +39,8 @@ from time import monotonic
 from typing import NoReturn
 
 from . import messages, stderr
-from .child import CUT_OFF_CODE, Worker, run
+from .boot import Facts, make, run, run_bare, tell_failure
+from .child import CUT_OFF_CODE, Worker
 from .ear import Ear
 from .ends import ParentGone
 from .fds import pipe
@@ -70,21 +71,27 @@ CUT_SIGNAL: int = getattr(signal, "SIGURG", 0)
 
 def main(setup: Setup) -> None:
     """The target of the process."""
-    run(setup, lambda worker: Template(worker, setup).serve(), warn_of_threads)
+    if setup.each:
+        run_bare(setup, lambda: Template(None, setup).serve())
+    else:
+        run(setup, lambda worker: Template(worker, setup).serve(), warn_of_threads)
 
 
 class Template:
     """See the module.
 
     Args:
-        worker: Serves, in the children.
+        worker: Serves, in the children; None when each of them has the initializer run for itself.
         setup: What the process was given.
     """
 
-    def __init__(self, worker: Worker, setup: Setup) -> None:
+    def __init__(self, worker: Worker | None, setup: Setup) -> None:
         self._worker = worker
+        self._setup = setup
+        self._announced = worker is not None  # that there are workers that can become ready
         self._end = setup.end
         self._page = setup.page
+        self._page.stack_file()  # which children share
         self._outer = setup.lifeline
         self._lifeline = Lifeline(use_thread=setup.lifeline.use_thread)
         self._children: dict[int, Child] = {}
@@ -173,6 +180,7 @@ class Template:
             return
         child.done_since = monotonic()
         self._stillborn = 0
+        self._announced = True
         self._turn = None
         if word == _STOPPED:
             self._going = False
@@ -209,7 +217,7 @@ class Template:
         if child is self._spare:
             self._spare = None
             self._stillborn += 1
-            if self._stillborn > _STILLBORN:
+            if self._stillborn > _STILLBORN or not self._announced:
                 follow(code)
         elif child is self._turn:
             self._turn = None
@@ -304,11 +312,12 @@ class Template:
             self._lifeline.arm(group=self._families and lead_group())
             begin_process()
             stderr.own(True)
-            self._worker.begin_anew()
-            self._worker.rehearse()
+            worker = self._worker or make(self._setup)
+            if isinstance(worker, Worker):
+                worker.begin_anew(renew=self._worker is not None)
+                worker.rehearse()
             if os.read(turns, 1):
-                self._page.rewind_stack()  # all children share the position
-                goes_on = self._worker.serve_next()
+                goes_on = self._serve_next(worker)
                 stderr.own(False)  # from now on the page is the next one's
                 with contextlib.suppress(BrokenPipeError):  # the template is dead
                     os.write(speaker, _DONE if goes_on else _STOPPED)
@@ -320,6 +329,16 @@ class Template:
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(code)
+
+    def _serve_next(self, worker: Worker | Facts) -> bool:
+        """In a child whose turn it is, and which alone may write to the parent: serves one request."""
+        if not isinstance(worker, Worker):
+            tell_failure(self._setup, worker)
+            return False
+        if not self._announced:
+            self._end.send(frame(messages.READY, 0, 0, b""))
+        self._page.rewind_stack()  # all children share the position
+        return worker.serve_next()
 
     def _shed(self) -> None:
         """Lets go of what is the template's."""

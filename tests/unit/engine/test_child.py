@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from poolsafe.engine import child, messages
+from poolsafe.engine import boot, child, messages
 from poolsafe.engine.ends import ParentGone
 from poolsafe.engine.messages import Request, Sealed, call_payload, chunk_payload, dumps, frames_of, loads
 from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, Page
@@ -195,14 +195,14 @@ def setup(initializer: Any = None, initargs: Any = (), baseline: Any = None, max
     made.initializer = Sealed((initializer, initargs))
     made.options = Sealed((FakeGuard(), None, None))
     made.baseline = baseline
-    made.forks = False
+    made.forks = made.each = False
     made.max_memory = max_memory
     return made
 
 
 def test_the_order_of_the_beginning() -> None:
     made = setup(note, ("initialize",), Baseline())
-    assert child.prepare(made) is not None
+    assert boot.prepare(made) is not None
     assert events == ["baseline", "prepare", "initialize", "capture"]
     assert [kind for kind, *_ in made.end.frames] == [messages.READY]
 
@@ -210,7 +210,7 @@ def test_the_order_of_the_beginning() -> None:
 @pytest.mark.parametrize("error", [ValueError("words"), SystemExit(2), KeyboardInterrupt()])
 def test_an_initializer_that_fails_is_told(error: BaseException) -> None:
     made = setup(fail, (error,))
-    assert child.prepare(made) is None
+    assert boot.prepare(made) is None
     [(kind, _, _, data)] = made.end.frames
     assert kind == messages.INIT_FAILED
     what, facts = loads(data)
@@ -231,7 +231,7 @@ def fork_in_the_initializer(report: int) -> None:
 
 def test_a_fresh_worker_that_is_too_large_is_told() -> None:
     made = setup(max_memory=1)
-    assert child.prepare(made) is None
+    assert boot.prepare(made) is None
     [(kind, _, _, data)] = made.end.frames
     assert kind == messages.INIT_FAILED
     what, facts = loads(data)
@@ -242,7 +242,7 @@ def test_a_fresh_worker_that_is_too_large_is_told() -> None:
 def test_a_copy_that_an_initializer_made_does_not_serve() -> None:
     reader, writer = os.pipe()
     made = setup(fork_in_the_initializer, (writer,))
-    worker = child.prepare(made)
+    worker = boot.prepare(made)
     os.write(writer, b"ready ")  # the copy would say so as well
     assert worker is not None
     assert os.wait()[1] == 0

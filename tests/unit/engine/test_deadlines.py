@@ -199,3 +199,16 @@ def test_a_worker_that_had_nothing_at_hand_goes_on(desk: Desk) -> None:
     desk.begin(6)
     desk.wait(1.1)
     assert desk.worker.dooms == [1, 0, 2]
+
+
+def test_a_job_that_is_called_off_is_ended_though_its_process_was_spared_at_first(desk: Desk) -> None:
+    """A process that has just taken it up sees its doom, waits, and goes on with it when the doom is lifted."""
+    desk.send(5, None)
+    desk.begin(5, 0, RECEIVED)
+    desk.deadlines.cut(desk.lane, 5)
+    [doom] = desk.worker.dooms
+    desk.begin(5, 0, RUNNING)
+    desk.deadlines.spared(desk.lane, doom)
+    assert desk.worker.dooms == [doom, 0, doom + 1]
+    assert desk.worker.signals == [signal.SIGTERM] * 2
+    assert desk.deadlines.is_overdue(desk.lane)
