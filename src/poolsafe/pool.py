@@ -140,7 +140,8 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
             with deferred_interrupt():  # Ctrl-C finds a whole pool or none
                 supervisor.start()
                 self._supervisor = supervisor
-                alone = isolation in options.FRESH  # what comes with others would be sent again for each
+                # What comes with others would be sent again for each; and be counted as the memory of each.
+                alone = isolation in options.FRESH or most is not None
                 self._submitter = Submitter(supervisor.intake, supervisor.engine, terms, alone=alone)
                 self._terminate = util.Finalize(self, supervisor.end, exitpriority=15)
                 self._state = RUN

@@ -125,3 +125,32 @@ def test_a_worker_has_a_group_of_its_own_only_then(make_pool: MakePool) -> None:
 @pytest.mark.parametrize("meet", [assert_full_strength])
 def test_the_pool_is_as_any_other(make_pool: MakePool, meet: Callable[..., None], tmp_path: Path) -> None:
     meet(make_pool(daemon=False), 2, tmp_path)
+
+
+@pytest.mark.parametrize(("start_method", "case"), spread(product(LEVELS, ["die", "return"]), ("globals", "die")))
+def test_shared_memory_of_a_task_is_cleaned_up(start_method: str, case: tuple[str, str], tmp_path: Path) -> None:
+    """By the resource tracker, which is no member of the family."""
+    with Program("families", start_method, tmp_path, "shares", *case) as program:
+        assert program.end() == 0
+        name = (tmp_path / "name").read_text()
+        wait_for(lambda: not Path("/dev/shm", name.lstrip("/")).exists(), LIMIT, f"the end of {name}")
+
+
+@pytest.mark.parametrize(("start_method", "failing"), spread(["second"], "second"))
+def test_a_constructor_that_fails_leaves_no_family(start_method: str, failing: str, tmp_path: Path) -> None:
+    with Program("families", start_method, tmp_path, "fails", failing) as program:
+        assert program.end() == 0
+        program.leaves_nothing()
+
+
+@pytest.mark.parametrize("transport", ["socket", "pipe"])
+def test_a_task_that_moves_to_another_group(start_method: str, transport: str, tmp_path: Path) -> None:
+    """It ends with the program, and nothing of that group does."""
+    with Program("families", start_method, tmp_path, "moves", transport) as program:
+        worker, bystander = program.reach(2)
+        program.signal(signal.SIGKILL)
+        program.end()
+        wait_for(lambda: process_is_gone(worker), LIMIT, "the worker's end")
+        assert not process_is_gone(bystander)
+        os.kill(bystander, signal.SIGKILL)
+        program.leaves_nothing()

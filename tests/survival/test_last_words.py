@@ -17,7 +17,7 @@ from tests.survival.support.cases import METHODS, spread
 LEVELS = ["globals", "fork", "process"]
 
 PROGRAM = """
-import multiprocessing as mp, sys
+import multiprocessing as mp, os, sys, time
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support.gates import Gate
 from tests.survival.support import limits, memory
@@ -105,6 +105,29 @@ def test_where_native_code_crashed(tmp_path: Path, start_method: str, level: str
     tell = 'print("in _crash" in error.stack, "in crash_deep_down" in str(error), error.signal)'
     told, _ = run(tmp_path, start_method, level, call="memory.crash_deep_down", tell=tell)
     assert told == "True True 11\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("start_method", "level", "before"),
+    [
+        ("fork", "globals", "crash_in_a_copy"),
+        ("spawn", "fork", "crash_in_a_copy"),
+        ("fork", "fork", "crash_in_a_copy"),
+        ("fork", "fork", "crash_at_the_end"),
+        ("fork", "process", "crash_at_the_end"),
+        ("fork", "globals", "survive_sigterm"),
+    ],
+)
+def test_a_stack_of_another_process_is_not_told(tmp_path: Path, start_method: str, level: str, before: str) -> None:
+    options = "timeout=1, "
+    first = f"pool.apply(memory.{before}); time.sleep(0.2)"
+    told, _ = run(
+        tmp_path, start_method, level, before=first, call="os._exit, (3,)", tell="print([error.stack])", options=options
+    )
+    assert told == "['']\n" * 2
+    call, tell = "memory.wait_for_ever", "print('in wait_for_ever' in error.stack.splitlines()[1])"
+    told, _ = run(tmp_path, start_method, level, before=first, call=call, tell=tell, options=options)
+    assert told == "True\n" * 2
 
 
 #: Where control groups may be made, by version: what shows that it is that one, and the limits to set.

@@ -43,6 +43,13 @@ def test_the_rest_of_a_chunk_runs_elsewhere(make_pool: MakePool) -> None:
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
+def test_items_are_not_held_to_account_for_each_other(make_pool: MakePool) -> None:
+    pool = make_pool(1, max_memory=(limit := most(40)))
+    items = [bytes([i]) * (limit // 10) for i in range(40)]
+    assert pool.map(len, items, 40) == [limit // 10] * 40
+    assert (pool.stats().lost, pool.stats().retired) == (0, {})
+
+
 def test_memory_that_a_task_gives_back_does_not_count(make_pool: MakePool) -> None:
     pool = make_pool(1, max_memory=(limit := most(30)))
     pids = set(pool.map(memory.hoard, [0] * 4, 1))

@@ -25,7 +25,7 @@ from .memory import resident
 from .messages import Request, dumps, frame, loads, safe_str
 from .outbox import Outbox, error_of, value_of
 from .page import IDLE, Page
-from .setup import tell_nothing, tell_where_it_ends
+from .setup import tell_again_where_it_crashes, tell_nothing, tell_where_it_ends
 from .telling import facts_of, own_files, with_changes
 
 #: Exit code of a worker that cannot reach its parent, because a task closed its channel or because the parent is gone.
@@ -118,8 +118,7 @@ class Worker:
     def _mark_copy(self) -> None:
         # A task that forks and returns in both processes: the copy must neither answer nor take another task.
         self._copy = True
-        if self._limited:
-            tell_nothing()
+        tell_nothing()
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""
@@ -133,6 +132,7 @@ class Worker:
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
         self._copy = False
+        tell_again_where_it_crashes()
         self._busy = self._page.times()[0]
         if renew:
             self._guard.renew()
@@ -201,6 +201,7 @@ class Worker:
             return frame(messages.FAILED, job, index, dumps(("unpickle-task", facts_of(error)[1])))
         told = (func, args, kwds) if self._guard.watches else None
         if self._limited:
+            self._page.rewind_stack()  # an item before may have been told to end, and have gone on
             tell_where_it_ends(self._page.stack_file())
         self._end_copy()
         self._page.run(job, index)

@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import threading
+from contextlib import suppress
 from multiprocessing import context, reduction
 from typing import Any, NoReturn
 
@@ -31,7 +32,8 @@ class Lifeline:
         self._reader, self._writer = pipe()
         self.use_thread: bool = use_thread
         self.armed: bool = False
-        self._group = False
+        self._group = 0
+        self._second = -1
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -41,7 +43,9 @@ class Lifeline:
         fd, self.use_thread = state
         self._reader = fd.detach()
         self._writer = -1
-        self.armed = self._group = False
+        self.armed = False
+        self._group = 0
+        self._second = -1
 
     def fileno(self) -> int:
         """The read end; where `arm` found no other way, its owner polls it."""
@@ -67,7 +71,7 @@ class Lifeline:
             threadless: Start no thread; where one is needed, `armed` stays False.
             group: Have the whole process group end, of which this process is the leader.
         """
-        self._group = group
+        self._group = os.getpid() if group else 0
         self.close_writer()  # a forked worker has inherited it, and would keep itself and others alive
         os.set_inheritable(self._reader, False)
         self.armed = not self.use_thread and self._arm_signal()
@@ -77,12 +81,9 @@ class Lifeline:
 
     def _arm_signal(self) -> bool:
         try:
-            import fcntl
-
-            fd = os.open(f"/proc/self/fd/{self._reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpid() if self._group else os.getpid())
-            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
-            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+            fd = self._owned_by(os.getpid())
+            if self._group:  # as well: a task may move its process to another group
+                self._second = self._owned_by(-self._group)
         except (ImportError, OSError, AttributeError):
             return False
         os.close(self._reader)
@@ -92,6 +93,20 @@ class Lifeline:
         if poll.poll(0):  # nothing is ever written: an event means that the other end is closed
             self.end()
         return True
+
+    def _owned_by(self, owner: int) -> int:
+        """The pipe, opened anew: its closing ends a process, or, negative, a group."""
+        import fcntl
+
+        fd = os.open(f"/proc/self/fd/{self._reader}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def _watch(self) -> None:
         try:
@@ -103,5 +118,6 @@ class Lifeline:
     def end(self) -> NoReturn:
         """The parent is gone."""
         if self._group:
-            os.killpg(0, signal.SIGKILL)
+            with suppress(OSError):
+                os.killpg(self._group, signal.SIGKILL)
         os._exit(1)

@@ -238,10 +238,13 @@ class Page:
         return stack.decode("utf-8", "replace")
 
     def rewind_stack(self) -> None:
-        """Of several processes that serve in turn, the next one's is to be found at the same place."""
+        """What was written is of another item, or of another process: the next one's is to be at the same place."""
         if self._stack_file is not None and self._stack_file >= 0:
             with suppress(OSError):
-                os.lseek(self._stack_file, self._stack, os.SEEK_SET)
+                written = os.lseek(self._stack_file, 0, os.SEEK_CUR) - self._stack
+                if written:
+                    os.pwrite(self._stack_file, bytes(max(written, 0)), self._stack)
+                    os.lseek(self._stack_file, self._stack, os.SEEK_SET)
 
     def tell_times(self, busy: float, resets: float) -> None:
         """Says for how many seconds the worker was at work, and how many of them went into putting things back."""

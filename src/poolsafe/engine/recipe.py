@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import process
 from typing import Any
 
@@ -20,7 +21,7 @@ from .lifeline import Lifeline
 from .messages import Sealed
 from .page import Pages
 from .setup import Setup
-from .starting import join_soon, start_quietly
+from .starting import KILL, join_soon, start_quietly
 from .workers import ForkingWorker, PersistentWorker, Started
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
@@ -120,7 +121,7 @@ class Recipe:
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = self._daemon
             with _start_lock:
-                start_quietly(proc, self._mask)
+                start_quietly(proc, self._mask, tracked=not self._daemon)
                 channel.started()
         except BaseException:
             self.pages.give_back(page)
@@ -159,6 +160,9 @@ def end_started(started: list[Started]) -> None:
         proc.terminate()
     for proc, channel, _ in started:
         join_soon(proc)
+        if not getattr(proc, "daemon", True) and hasattr(os, "killpg"):
+            with suppress(OSError):  # nobody is there
+                os.killpg(proc.pid, KILL)
         channel.close()
         channel.abandon()
         if isinstance(proc, process.BaseProcess) and proc.exitcode is not None:

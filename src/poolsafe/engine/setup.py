@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,12 @@ from .imports import forget_dead_importers
 from .lifeline import Lifeline
 from .messages import Sealed
 from .page import Page
+
+_CRASHES = tuple(
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
+)
+#: The descriptor to which crashes are written, when that is by us.
+_crashes_to = -1
 
 
 class Setup:
@@ -118,9 +125,31 @@ def renew_streams() -> None:
 
 
 def tell_where_it_crashes(fd: int) -> None:
-    """From now on a crash in native code writes down where it was; unless the program has that done by itself."""
-    if fd >= 0 and not faulthandler.is_enabled():
+    """From now on a crash in native code writes down where it was.
+
+    Unless the program has that done by itself, or has handlers of its own for such signals: a library may use them for
+    what it does (guard pages), and `faulthandler` would hand them on without their facts.
+    """
+    global _crashes_to
+    if fd >= 0 and not faulthandler.is_enabled() and not _catches(_CRASHES):
         faulthandler.enable(fd, all_threads=False)
+        _crashes_to = fd
+
+
+def tell_again_where_it_crashes() -> None:
+    """In a process that was forked to serve: `tell_nothing` was called there."""
+    if _crashes_to >= 0:
+        faulthandler.enable(_crashes_to, all_threads=False)
+
+
+def _catches(numbers: Iterable[int]) -> bool:
+    """Whether any of these signals has a handler, be it of a library; where nobody can tell, yes."""
+    try:
+        with open("/proc/self/status", "rb", buffering=0) as file:
+            caught = int(file.read(8192).partition(b"\nSigCgt:")[2].split(None, 1)[0], 16)
+    except (OSError, IndexError, ValueError):
+        return True
+    return any(caught >> (number - 1) & 1 for number in numbers)
 
 
 def tell_where_it_ends(fd: int) -> None:
@@ -139,9 +168,11 @@ def tell_where_it_ends(fd: int) -> None:
 
 
 def tell_nothing() -> None:
-    """In a process that a task has forked: its end is not the worker's."""
+    """In a process that a task has forked, and in one whose task is done: its end is not the worker's."""
     if hasattr(faulthandler, "unregister"):
         faulthandler.unregister(signal.SIGTERM)
+    if _crashes_to >= 0:
+        faulthandler.disable()
 
 
 def _heed_not(number: int, frame: FrameType | None) -> None:

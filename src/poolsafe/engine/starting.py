@@ -19,18 +19,20 @@ TERM_GRACE = 0.5
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
-def start_quietly(proc: Any, mask: signals.Mask) -> None:
+def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> None:
     """Starts a process that cannot be hit by Ctrl-C before it has had the time to ignore it.
 
     Args:
         proc: To be started.
         mask: What the program itself blocks; the calling thread may block more.
+        tracked: Have it use our resource tracker, whatever the start method: one of its own would be of its process
+            group, and end with it, before it has cleaned up.
     """
     method = getattr(proc, "_start_method", None)
     serving = mask | (signals.current_mask() & signals.handled())
     for last_try in (False, True):
         with signals.masked(serving):  # these two serve other processes too, and the tracker's start unblocks SIGINT
-            if method in ("spawn", "forkserver"):
+            if tracked or method in ("spawn", "forkserver"):
                 resource_tracker.ensure_running()
             if method == "forkserver":
                 forkserver.ensure_running()

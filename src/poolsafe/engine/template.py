@@ -48,7 +48,7 @@ from .lifeline import Lifeline
 from .messages import dumps, frame
 from .offspring import Child, begin_process, end_family, end_process, follow, warn_of_threads
 from .page import IDLE
-from .setup import Setup, lead_group
+from .setup import Setup, lead_group, tell_nothing
 from .telling import facts_of
 
 #: Exit code of a template that cannot fork.
@@ -91,7 +91,7 @@ class Template:
         self._announced = worker is not None  # that there are workers that can become ready
         self._end = setup.end
         self._page = setup.page
-        self._page.stack_file()  # which children share
+        self._page.stack_file()  # children share it
         self._outer = setup.lifeline
         self._lifeline = Lifeline(use_thread=setup.lifeline.use_thread)
         self._children: dict[int, Child] = {}
@@ -107,8 +107,7 @@ class Template:
         self._poll.register(self._ear.fileno(), select.POLLIN)
         if self._outer.fileno() >= 0 and not self._outer.armed:
             self._poll.register(self._outer.fileno(), select.POLLIN)
-        self._fertile = False
-        self._collecting = gc.isenabled()
+        self._fertile, self._collecting = False, gc.isenabled()
 
     # -- the loop ------------------------------------------------------------------------------------------------
     def serve(self) -> None:
@@ -319,6 +318,7 @@ class Template:
             if os.read(turns, 1):
                 goes_on = self._serve_next(worker)
                 stderr.own(False)  # from now on the page is the next one's
+                tell_nothing()
                 with contextlib.suppress(BrokenPipeError):  # the template is dead
                     os.write(speaker, _DONE if goes_on else _STOPPED)
                 end_process()

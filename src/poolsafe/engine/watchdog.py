@@ -10,6 +10,7 @@ nobody can tell what a process has; then it is left alone. What grows faster tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from .core import Engine
 from .crew import Crew
@@ -66,8 +67,8 @@ class Watchdog:
         worker = self._crew.workers[lane]
         begun = worker.begun()
         pid = worker.serving
-        if begun.phase == IDLE or pid is None or self._most is None:
-            return
+        if begun.phase == IDLE or worker.since() == inf or pid is None or self._most is None:
+            return  # between two tasks, or sending the answer of one that is done
         used = self._resident(pid)
         if used is not None and used > MARGIN * self._most:
             self._deadlines.outgrown(lane, begun, used)

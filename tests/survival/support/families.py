@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import time
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 from poolsafe import IsolatedPool
@@ -69,3 +71,26 @@ def own_process(method: str, tally: Tally) -> Any:
 
 def group() -> tuple[int, int]:
     return os.getpid(), os.getpgid(0)
+
+
+def share(path: str, then: str) -> None:
+    """Make shared memory that nobody gives back, and write its name down."""
+    shared = SharedMemory(create=True, size=1000)
+    Path(path).write_text(shared.name)
+    kept.append(shared)
+    if then == "die":
+        os._exit(3)
+
+
+def start_program(tally: Tally) -> None:
+    """An initializer that starts a program."""
+    tally.add(subprocess.Popen(["sleep", "600"]).pid)
+
+
+def move(tally: Tally, group: int) -> None:
+    """Go to a process group in which there is another process, and stay."""
+    os.setpgid(0, group)
+    bystander = subprocess.Popen(["sleep", "600"])
+    tally.add(os.getpid())
+    tally.add(bystander.pid)
+    time.sleep(600)

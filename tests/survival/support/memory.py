@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from multiprocessing import util
 from typing import Any, NoReturn
 
 from tests.support.gates import Gate
@@ -93,3 +94,24 @@ def say_and_fail(word: str) -> NoReturn:
 
 def die(gate: Gate) -> None:
     os._exit(0 if gate.is_open() else 5)
+
+
+# -- what leaves a stack behind though nothing is lost -----------------------------------------------------------------
+def crash_in_a_copy() -> None:
+    pid = os.fork()
+    if not pid:
+        faulthandler._sigsegv()  # type: ignore[attr-defined]
+    os.waitpid(pid, 0)
+
+
+def crash_at_the_end() -> None:
+    util.Finalize(None, crash_deep_down, exitpriority=10)
+
+
+def survive_sigterm() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def wait_for_ever() -> NoReturn:
+    time.sleep(600)

@@ -123,3 +123,36 @@ def test_what_a_worker_has_printed_itself_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     ended = run_python(tmp_path / "program.py", env={"PYTHONUNBUFFERED": ""})
     assert ended.stdout == "imported" * 2
+
+
+# -- crashes -----------------------------------------------------------------------------------------------------------
+CRASHES = """
+import ctypes, faulthandler, os, signal, sys
+from poolsafe.engine import setup
+{before}
+setup.tell_where_it_crashes(os.open(os.devnull, os.O_WRONLY))
+print(faulthandler.is_enabled())
+setup.tell_nothing()
+print(faulthandler.is_enabled())
+setup.tell_again_where_it_crashes()
+print(faulthandler.is_enabled())
+"""
+#: A handler of a library, which Python knows nothing of.
+IN_C = "handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(print); ctypes.CDLL(None).signal(signal.{}, handler)"
+
+
+@pytest.mark.parametrize(
+    ("before", "enabled"),
+    [
+        ("", [True, False, True]),
+        (IN_C.format("SIGSEGV"), [False, False, False]),
+        (IN_C.format("SIGFPE"), [False, False, False]),
+        (IN_C.format("SIGUSR1"), [True, False, True]),
+        ("signal.signal(signal.SIGABRT, print)", [False, False, False]),
+        ("faulthandler.enable()", [True, True, True]),
+    ],
+)
+def test_handlers_of_the_programs_own_are_left_alone(before: str, enabled: list[bool]) -> None:
+    done = run_python("-c", CRASHES.format(before=before))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(map(str, enabled))

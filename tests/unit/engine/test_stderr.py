@@ -34,8 +34,8 @@ def test_all_python_writers_are_heard(options: tuple[str, ...]) -> None:
         print("printed", file=sys.stderr)
         logging.getLogger().addHandler(handler)
         logging.warning("logged")
-        sys.stderr.buffer.write(b"bytes\\n")
-        sys.stderr.flush()
+        sys.stderr.writelines(["some ", "lines\\n"])
+        sys.excepthook(ValueError, ValueError("raised"), None)
         warnings.warn("warned", stacklevel=1)
         assert sys.stderr is before
         assert (sys.stderr.fileno(), sys.stderr.name) == (2, "<stderr>")
@@ -43,7 +43,7 @@ def test_all_python_writers_are_heard(options: tuple[str, ...]) -> None:
     """
     told, arrived = run(*options, body=body)
     assert eval(told) == arrived.replace("\r", "")
-    for word in ("printed", "logged", "bytes", "warned"):
+    for word in ("printed", "logged", "some lines", "warned", "raised"):
         assert word in arrived
 
 
@@ -66,9 +66,61 @@ def test_what_others_write_is_not_kept() -> None:
     assert arrived == "a library\na copy\na copy that serves\nand no more\n"
 
 
-def test_a_page_that_cannot_be_written_hinders_nobody() -> None:
-    told, arrived = run(body='page.memory.close(); print("words", file=sys.stderr)')
-    assert (told, arrived) == ("", "words\n")
+def test_an_exception_of_a_signal_handler_comes_through_and_nothing_is_written_twice() -> None:
+    body = """
+        import signal, time
+        def ring(*_):
+            raise TimeoutError
+        signal.signal(signal.SIGALRM, ring)
+        for i in range(200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                end = time.monotonic() + 5
+                while time.monotonic() < end:
+                    i += 1000
+                    sys.stderr.write(f"<{i}>\\n")
+                print("lost")
+            except TimeoutError:
+                pass
+    """
+    told, arrived = run(body=body)
+    assert told == ""
+    assert len(arrived.split()) == len(set(arrived.split()))
+
+
+def test_a_tracer_that_prints() -> None:
+    body = """
+        def trace(frame, event, arg):
+            print("trace", frame.f_code.co_name, file=sys.stderr)
+        sys.settrace(trace)
+        print("words", file=sys.stderr)
+        sys.settrace(None)
+    """
+    arrived = run(body=body)[1]
+    assert "words" in arrived
+    assert "Error" not in arrived
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "sys.stderr = io.TextIOWrapper(sys.stderr.detach(), line_buffering=True)",
+        "sys.stderr = io.TextIOWrapper(open(sys.stderr.fileno(), 'wb', 0), write_through=True)",
+        "sys.stderr = os.fdopen(2, 'w', 1)",
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("-u",)])
+def test_streams_of_the_programs_own(how: str, options: tuple[str, ...]) -> None:
+    body = f"""
+        import io
+        {how}
+        stderr.keep(page)
+        print("words", file=sys.stderr)
+        os.write(2, b"more\\n")
+        print(repr(page.said()))
+    """
+    told, arrived = run(*options, body=body)
+    assert (eval(told), arrived) == ("words\n", "words\nmore\n")
 
 
 @pytest.mark.parametrize(
