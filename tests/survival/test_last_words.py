@@ -39,9 +39,10 @@ def run(
     """Of a program of its own: pytest has a stderr of its own, and a faulthandler."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM.format(**{"options": "", "before": "", **parts}))
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, str(script), method, level, str(tmp_path / "gate")],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": ""},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": ""},
         preexec_fn=None if group is None else lambda: (group / "cgroup.procs").write_text(str(os.getpid())) and None,
         capture_output=True,
         text=True,
