@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from tests.support import leaks
 from tests.support.gates import Gate, Tally
+from tests.support.turns import by_turns
 
 # Examples must not fail because the machine is busy; what is slow is caught by the limit per test.
 settings.register_profile("default", deadline=None)
@@ -30,6 +31,14 @@ def pytest_configure() -> None:
     """Have Ctrl-C mean what it means in a terminal: a shell starts background commands with SIGINT ignored."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run cases by turns under the start methods where the method has no part in them."""
+    idle = by_turns(items)
+    if idle:
+        config.hook.pytest_deselected(items=list(idle))
+        items[:] = [item for item in items if item not in idle]
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from tests.queues import deeds
 from tests.support.gates import Gate, Tally, wait_for
 from tests.survival.conftest import MakePool
 
+pytestmark = pytest.mark.turns
+
 LIMIT = 20
 
 

@@ -23,6 +23,8 @@ from tests.support.gates import Gate, Tally, wait_for
 from tests.support.scripts import run_python
 from tests.survival.conftest import MakePool
 
+pytestmark = pytest.mark.turns
+
 LIMIT = 20
 
 THREAD_KINDS = ["queue.Queue", "queue.LifoQueue", "queue.PriorityQueue", "queue.SimpleQueue"]

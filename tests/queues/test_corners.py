@@ -14,6 +14,8 @@ from poolsafe.queues import dial, face, wire
 from tests.queues import deeds
 from tests.support.gates import wait_for
 
+pytestmark = pytest.mark.turns
+
 LIMIT = 20
 
 

@@ -22,6 +22,8 @@ from tests.survival.support import chores, hostile
 from tests.survival.support.cases import spread
 from tests.survival.support.ways import LIMIT, assert_full_strength, living
 
+pytestmark = pytest.mark.turns
+
 
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch) -> deque[BaseException | None]:

@@ -17,6 +17,8 @@ from tests.survival.conftest import MakePool
 from tests.survival.support import chores, limits
 from tests.survival.support.ways import LIMIT, assert_full_strength, living
 
+pytestmark = pytest.mark.turns
+
 
 def begun(tally: Tally, count: int = 1) -> list[int]:
     return [int(pid) for pid in tally.wait(count, LIMIT)]

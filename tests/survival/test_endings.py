@@ -29,6 +29,8 @@ from tests.survival.support.chores import Chore, do
 from tests.survival.support.states import STATES, State, continue_workers, queued, running, stopped
 from tests.survival.support.ways import LIMIT, assert_survives_pickling, assert_worded, living, runs
 
+pytestmark = pytest.mark.turns
+
 
 def terminate(pool: IsolatedPool) -> None:
     pool.terminate()

@@ -29,6 +29,8 @@ from tests.survival.support.cases import spread
 from tests.survival.support.chores import Chore, do
 from tests.survival.support.ways import LIMIT, assert_full_strength, runs
 
+pytestmark = pytest.mark.turns
+
 KINDS = [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, hostile.Bare, MemoryError]
 IMAPS = ["imap", "imap_unordered"]
 

@@ -49,6 +49,8 @@ from tests.survival.support.ways import (
     thrive,
 )  # fmt: skip
 
+pytestmark = pytest.mark.turns
+
 
 class Expect:
     """What the error of a task must be: its type, facts, and words in its text."""
