@@ -6,6 +6,7 @@ Used by: failures. What may go wrong: nobody can tell how the process ended; the
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 from . import errors
 from .engine.memory import in_words
@@ -71,11 +72,7 @@ def _overdue(lost: Lost, item: int | None, limit: float) -> errors.PoolsafeError
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
         "timeout=, of the pool or of this call.",
         limit=limit,
-        stack=fate.stack,
-        stderr=fate.said,
-        pid=fate.pid,
-        may_have_run=lost.may_have_run,
-        item=item,
+        **_facts(lost, item),
     )
 
 
@@ -89,11 +86,7 @@ def _swollen(lost: Lost, item: int | None, used: int) -> errors.PoolsafeError:
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
         "max_memory=.",
         used=used,
-        stack=fate.stack,
-        stderr=fate.said,
-        pid=fate.pid,
-        may_have_run=lost.may_have_run,
-        item=item,
+        **_facts(lost, item),
     )
 
 
@@ -107,15 +100,23 @@ def _lost(lost: Lost, item: int | None) -> errors.PoolsafeError:
         cause=_likely_cause(fate) + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or submit the "
         "task again if it may run twice.",
-        pid=fate.pid,
         exitcode=code,
         signal=-code if code is not None and code < 0 else None,
-        may_have_run=lost.may_have_run,
-        item=item,
-        stack=fate.stack,
-        stderr=fate.said,
         out_of_memory=bool(fate.starved),
+        **_facts(lost, item),
     )
+
+
+def _facts(lost: Lost, item: int | None) -> dict[str, Any]:
+    """What all of these errors carry."""
+    fate = lost.fate
+    return {
+        "pid": fate.pid,
+        "stack": fate.stack,
+        "stderr": fate.said,
+        "may_have_run": lost.may_have_run,
+        "item": item,
+    }
 
 
 _CUT_OFF = (

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from .engine.latch import Latch
 from .engine.supervisor import Supervisor
@@ -63,9 +62,9 @@ def gather(supervisor: Supervisor, dearest: Sequence[tuple[str, float]], carried
     )
 
 
-def wait_for_turn(supervisor: Any, patience: float = _PATIENCE) -> None:
+def wait_for_turn(supervisor: Supervisor) -> None:
     """Waits until the supervisor has taken in what came so far; not for long, should it be over."""
     if not (supervisor.finished.is_open or supervisor.foreign):
         turn = Latch()
         supervisor.intake.post(turn.open)
-        turn.wait(patience)
+        turn.wait(_PATIENCE)

@@ -17,9 +17,9 @@ from tests.survival.support.cases import METHODS, spread
 LEVELS = ["globals", "fork", "process"]
 
 PROGRAM = """
-import multiprocessing as mp, os, sys, time
+import multiprocessing as mp, os, sys
 from poolsafe import IsolatedPool, PoolsafeError
-from tests.support.gates import Gate
+from tests.support.gates import Gate, process_is_gone, wait_for
 from tests.survival.support import limits, memory
 if __name__ == "__main__":
     gate = Gate(sys.argv[3])
@@ -121,7 +121,7 @@ def test_where_native_code_crashed(tmp_path: Path, start_method: str, level: str
 )
 def test_a_stack_of_another_process_is_not_told(tmp_path: Path, start_method: str, level: str, before: str) -> None:
     options = "timeout=1, "
-    first = f"pool.apply(memory.{before}); time.sleep(0.2)"
+    first = f"ended = pool.apply(memory.{before}); wait_for(lambda: not ended or process_is_gone(ended))"
     told, _ = run(
         tmp_path, start_method, level, before=first, call="os._exit, (3,)", tell="print([error.stack])", options=options
     )

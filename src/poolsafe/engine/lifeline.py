@@ -18,11 +18,11 @@ import os
 import select
 import signal
 import threading
-from contextlib import suppress
 from multiprocessing import context, reduction
 from typing import Any, NoReturn
 
 from .fds import pipe
+from .signals import kill_group
 
 
 class Lifeline:
@@ -118,6 +118,5 @@ class Lifeline:
     def end(self) -> NoReturn:
         """The parent is gone."""
         if self._group:
-            with suppress(OSError):
-                os.killpg(self._group, signal.SIGKILL)
+            kill_group(self._group)
         os._exit(1)

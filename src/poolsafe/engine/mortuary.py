@@ -19,6 +19,7 @@ from .core import Engine
 from .crew import Crew
 from .deadlines import Deadlines, Overdue
 from .intake import Intake
+from .signals import FAULTS
 from .starting import KILL
 from .starvation import Starvation
 from .state import STARTING, STOPPING, Death, Fate
@@ -34,11 +35,7 @@ STOP_GRACE = 5.0
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
 CUT_OFF_PATIENCE = 0.05
 _AGAIN = 0.01
-#: Exit codes of a process that crashed in native code ...
-_CRASHES = tuple(
-    -getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
-)
-#: ... and of one that was ended for its item.
+#: Exit codes of a process that was ended for its item.
 _ENDS = (-signal.SIGTERM, -KILL)
 
 
@@ -146,9 +143,7 @@ class Mortuary:
         """The death, and why its process was ended, if it was."""
         fate = death.fate
         if overdue is None:
-            if (
-                fate.exitcode not in _CRASHES
-            ):  # a process of an earlier task may have crashed, and the task have gone on
+            if -(fate.exitcode or 0) not in FAULTS:  # a process of an earlier task may have crashed, which went on
                 fate = fate._replace(stack="")
             if fate.exitcode == -KILL and not fate.cut_off and not death.ended:
                 fate = fate._replace(starved=self._owner.starvation.witness())

@@ -113,12 +113,12 @@ def follow(code: int | None) -> NoReturn:
 
 
 def end_family(pid: int) -> None:
-    """Ends what a child has left in its process group, if it is dead. Before anybody asks for its status: the number
-    cannot be given to another process until then.
+    """Ends what a child has left in its process group, if it is dead.
+
+    To be called before anybody asks for its status: until then the number cannot be given to another process.
     """
     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-        with contextlib.suppress(OSError):  # nobody is there
-            os.killpg(pid, signal.SIGKILL)
+        signals.kill_group(pid)
 
 
 def begin_process() -> None:

@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing import process
 from typing import Any
 
@@ -21,7 +20,7 @@ from .lifeline import Lifeline
 from .messages import Sealed
 from .page import Pages
 from .setup import Setup
-from .starting import KILL, join_soon, start_quietly
+from .starting import join_soon, start_quietly
 from .workers import ForkingWorker, PersistentWorker, Started
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
@@ -160,9 +159,8 @@ def end_started(started: list[Started]) -> None:
         proc.terminate()
     for proc, channel, _ in started:
         join_soon(proc)
-        if not getattr(proc, "daemon", True) and hasattr(os, "killpg"):
-            with suppress(OSError):  # nobody is there
-                os.killpg(proc.pid, KILL)
+        if not getattr(proc, "daemon", True):
+            signals.kill_group(proc.pid)
         channel.close()
         channel.abandon()
         if isinstance(proc, process.BaseProcess) and proc.exitcode is not None:

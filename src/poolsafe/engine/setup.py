@@ -22,9 +22,6 @@ from .lifeline import Lifeline
 from .messages import Sealed
 from .page import Page
 
-_CRASHES = tuple(
-    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
-)
 #: The descriptor to which crashes are written, when that is by us.
 _crashes_to = -1
 
@@ -131,7 +128,7 @@ def tell_where_it_crashes(fd: int) -> None:
     what it does (guard pages), and `faulthandler` would hand them on without their facts.
     """
     global _crashes_to
-    if fd >= 0 and not faulthandler.is_enabled() and not _catches(_CRASHES):
+    if fd >= 0 and not faulthandler.is_enabled() and not _catches(signals.FAULTS):
         faulthandler.enable(fd, all_threads=False)
         _crashes_to = fd
 

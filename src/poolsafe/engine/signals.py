@@ -12,14 +12,15 @@ go wrong: nothing; where there are no masks (Windows), nothing is done.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 #: Signals that a thread sends itself by a fault; blocked ones would end the process without a word from faulthandler.
-_FAULTS = frozenset(
+FAULTS: frozenset[int] = frozenset(
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
 )
 _HAS_MASKS = hasattr(signal, "pthread_sigmask")
@@ -30,6 +31,13 @@ Mask = frozenset[int]
 def current_mask() -> Mask:
     """What the calling thread blocks."""
     return frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())) if _HAS_MASKS else frozenset()
+
+
+def kill_group(leader: int) -> None:
+    """Kills the process group that this process leads, or led; nothing where there is none."""
+    if hasattr(os, "killpg"):
+        with suppress(OSError):  # nobody is there
+            os.killpg(leader, signal.SIGKILL)
 
 
 def set_mask(mask: Mask) -> None:
@@ -76,5 +84,5 @@ def deferred_interrupt() -> Iterator[None]:
 
 def start_deaf(thread: threading.Thread) -> None:
     """Starts a thread that never takes a signal: it inherits the mask of the moment."""
-    with masked(frozenset(signal.valid_signals()) - _FAULTS):
+    with masked(frozenset(signal.valid_signals()) - FAULTS):
         thread.start()

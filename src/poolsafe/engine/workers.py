@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
 from multiprocessing import connection, process
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ from . import template
 from .channels import Channel
 from .messages import Frame, frames_of
 from .page import Begun, Page, Pages
+from .signals import kill_group
 from .starting import KILL
 
 #: Seconds for which the end of a dead worker's child is waited for.
@@ -168,9 +168,8 @@ class PersistentWorker:
 
     def _end_family(self) -> None:
         self._leads = False
-        if self.pid is not None and hasattr(os, "killpg"):
-            with suppress(OSError):  # nobody is there
-                os.killpg(self.pid, KILL)
+        if self.pid is not None:
+            kill_group(self.pid)
 
     def release(self) -> None:
         if self._leads:

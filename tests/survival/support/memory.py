@@ -104,8 +104,10 @@ def crash_in_a_copy() -> None:
     os.waitpid(pid, 0)
 
 
-def crash_at_the_end() -> None:
+def crash_at_the_end() -> int:
+    """In a process that ends with this task; say which that is."""
     util.Finalize(None, crash_deep_down, exitpriority=10)
+    return os.getpid()
 
 
 def survive_sigterm() -> None:
