@@ -31,29 +31,41 @@ def main(setup: Setup) -> None:
 
 def run(setup: Setup, serve: Callable[[Worker], None], check: Callable[[], object] | None = None) -> None:
     """The life of any worker process: `serve` is what a kind of worker does, `check` as for `make`."""
-    harden(setup)
-    try:
+
+    def life() -> None:
         worker = prepare(setup, check)
         if worker is not None:
             serve(worker)
-    except ParentGone:
-        os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
+
+    _live(setup, life)
 
 
 def run_bare(setup: Setup, serve: Callable[[], None]) -> None:
     """The same for a process whose children become workers, each by itself: it puts back what it was forked with."""
-    harden(setup)
-    try:
+
+    def life() -> None:
         try:
-            if setup.baseline is not None:
-                setup.baseline.restore()
+            put_back(setup)
         except BaseException as error:
             tell_failure(setup, facts_of(error))
-            return
-        setup.baseline = None
-        serve()
+        else:
+            serve()
+
+    _live(setup, life)
+
+
+def _live(setup: Setup, life: Callable[[], None]) -> None:
+    harden(setup)
+    try:
+        life()
     except ParentGone:
-        os._exit(CUT_OFF_CODE)
+        os._exit(CUT_OFF_CODE)  # nobody is left to tell, and exit functions might wait for the parent
+
+
+def put_back(setup: Setup) -> None:
+    """Puts back what the process was forked with. The baseline stays: it holds what is not to be finalized here."""
+    if setup.baseline is not None:
+        setup.baseline.restore()
 
 
 def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker | None:
@@ -79,8 +91,8 @@ def make(setup: Setup, check: Callable[[], object] | None = None) -> Worker | Fa
         check: Called in the end; it may complain of what the initializer has left.
     """
     try:
-        if setup.baseline is not None:
-            setup.baseline.restore()
+        if not setup.each:  # else that was done before this process was forked
+            put_back(setup)
         tell_where_it_crashes(setup.page.stack_file())  # not earlier: whether that is on is put back, too
         guard, before, after = setup.options.open()
         guard.prepare()
