@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from tests.support import leaks
 from tests.support.gates import Gate, Tally
+from tests.support.levels import FRESH
 from tests.support.turns import by_turns
 
 # Examples must not fail because the machine is busy; what is slow is caught by the limit per test.
@@ -34,8 +35,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run cases by turns under the start methods where the method has no part in them."""
+    """Run cases by turns where the start method has no part in them; at fresh levels nothing about reused workers."""
     idle = by_turns(items)
+    if FRESH:
+        idle.update(item for item in items if item.get_closest_marker("reused"))
     if idle:
         config.hook.pytest_deselected(items=list(idle))
         items[:] = [item for item in items if item not in idle]

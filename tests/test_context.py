@@ -6,6 +6,7 @@ import contextvars
 from multiprocessing.context import BaseContext
 
 from poolsafe import IsolatedPool
+from tests.support.levels import LEVEL
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
 unset: contextvars.ContextVar[str] = contextvars.ContextVar("unset")
@@ -27,11 +28,11 @@ def hook() -> None:
 
 
 def test_no_task_sees_what_another_one_set(ctx: BaseContext) -> None:
-    with IsolatedPool(1, log_in, ("root",), context=ctx) as pool:
+    with IsolatedPool(1, log_in, ("root",), context=ctx, isolation=LEVEL) as pool:
         assert pool.map(change, "abc", 3) == [("root", "unset")] * 3
         assert pool.apply(change, ("d",)) == ("root", "unset")
 
 
 def test_hooks_run_in_the_context_of_their_task() -> None:
-    with IsolatedPool(1, log_in, ("root",), before_task=hook) as pool:
+    with IsolatedPool(1, log_in, ("root",), before_task=hook, isolation=LEVEL) as pool:
         assert pool.map(change, "abc", 3) == [("root, hooked", "unset")] * 3

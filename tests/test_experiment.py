@@ -11,6 +11,7 @@ import pytest
 
 from poolsafe import IsolatedPool
 from tests.support import tasks
+from tests.support.levels import LEVEL
 from tests.support.scripts import run_python
 
 TASKS = 12
@@ -68,7 +69,7 @@ WAYS = [
 
 @pytest.fixture(params=[1, 8], ids=["1 worker", "8 workers"])
 def pool(request: pytest.FixtureRequest, ctx: BaseContext) -> Iterator[Pool]:
-    with IsolatedPool(request.param, context=ctx) as pool:
+    with IsolatedPool(request.param, context=ctx, isolation=LEVEL) as pool:
         yield pool
         pool.close()
         pool.join()
@@ -86,7 +87,7 @@ def test_every_task_sees_the_pristine_global(pool: Pool) -> None:
 )
 def test_the_same_with_a_declared_target(reset: object, ctx: BaseContext) -> None:
     expected = [seen[1:] for seen in EXPECTED] if isinstance(reset, dict) else EXPECTED
-    with IsolatedPool(2, context=ctx, reset=reset) as pool:
+    with IsolatedPool(2, context=ctx, reset=reset, isolation=LEVEL) as pool:
         assert by_map_in_one_chunk(pool, tasks.grow) == expected
         assert by_apply(pool, tasks.grow) == expected
 
@@ -98,7 +99,7 @@ def test_without_isolation_the_leak_is_there(ctx: BaseContext) -> None:
 
 
 def test_a_task_that_raised_or_died_leaves_nothing_either(ctx: BaseContext) -> None:
-    with IsolatedPool(1, context=ctx) as pool:
+    with IsolatedPool(1, context=ctx, isolation=LEVEL) as pool:
         failing = [pool.apply_async(tasks.grow_then, (i, end)) for i, end in enumerate(["raise", "die", "exit"])]
         for result in failing:
             with pytest.raises(RuntimeError):  # WorkerLost and TaskExited are RuntimeErrors, too
@@ -107,7 +108,7 @@ def test_a_task_that_raised_or_died_leaves_nothing_either(ctx: BaseContext) -> N
 
 
 def test_the_parent_keeps_its_own_state(ctx: BaseContext) -> None:
-    with IsolatedPool(2, context=ctx) as pool:
+    with IsolatedPool(2, context=ctx, isolation=LEVEL) as pool:
         by_map(pool, tasks.grow)
     assert tasks.haha == ["haha"]
 

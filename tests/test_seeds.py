@@ -14,6 +14,7 @@ import poolsafe
 from poolsafe import IsolatedPool, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally
+from tests.support.levels import LEVEL
 
 numpy = pytest.importorskip("numpy")
 
@@ -52,7 +53,7 @@ def start_drawing() -> None:
 
 @pytest.fixture(scope="module")
 def expected() -> list[tuple[float, ...]]:
-    """What the tasks of a pool with the seed 42 draw."""
+    """What the tasks of a pool with the seed 42 draw, at any level."""
     with IsolatedPool(1, seed=42) as pool:
         return pool.map(draw, range(COUNT), 1)
 
@@ -61,13 +62,13 @@ def expected() -> list[tuple[float, ...]]:
 def test_equal_whatever_runs_where(
     ctx: BaseContext, processes: int, chunksize: int, expected: list[tuple[float, ...]]
 ) -> None:
-    with IsolatedPool(processes, context=ctx, seed=42) as pool:
+    with IsolatedPool(processes, context=ctx, seed=42, isolation=LEVEL) as pool:
         assert pool.map(draw, range(COUNT), chunksize) == expected
 
 
 def test_by_every_method(ctx: BaseContext, expected: list[tuple[float, ...]]) -> None:
     """The number of a task is that of its submission, whichever method submitted it."""
-    with IsolatedPool(2, context=ctx, seed=42) as pool:
+    with IsolatedPool(2, context=ctx, seed=42, isolation=LEVEL) as pool:
         drawn = [pool.apply(draw), pool.apply_async(draw).get()]
         drawn += pool.starmap(draw, [(0,), (0,)])
         drawn += pool.imap(draw, range(3), 2)
@@ -77,7 +78,7 @@ def test_by_every_method(ctx: BaseContext, expected: list[tuple[float, ...]]) ->
 
 
 def test_after_crashes_and_retirements(ctx: BaseContext, tmp_path: Any, expected: list[tuple[float, ...]]) -> None:
-    with IsolatedPool(2, context=ctx, seed=42) as pool:
+    with IsolatedPool(2, context=ctx, seed=42, isolation=LEVEL) as pool:
         with pytest.raises(WorkerLost):
             pool.apply(draw_or_die, (Tally(tmp_path / "calls"),))
         assert pool.map(draw_and_leave_a_thread, range(3), 3) == expected[1:4]
@@ -86,7 +87,7 @@ def test_after_crashes_and_retirements(ctx: BaseContext, tmp_path: Any, expected
 
 def test_rng_is_the_spawned_stream_of_the_task() -> None:
     """The documented recipe, so that a single task can be reproduced without a pool."""
-    with IsolatedPool(2, seed=42) as pool:
+    with IsolatedPool(2, seed=42, isolation=LEVEL) as pool:
         drawn = pool.map(draw_from_rng, range(4))
     streams = numpy.random.SeedSequence(42).spawn(4)
     assert drawn == [numpy.random.default_rng(stream).random(3).tolist() for stream in streams]
@@ -97,11 +98,11 @@ def draw_from_rng(_: object) -> list[float]:
 
 
 def test_inputs_of_unknown_length_have_streams_of_their_own() -> None:
-    with IsolatedPool(2, seed=42) as pool:
+    with IsolatedPool(2, seed=42, isolation=LEVEL) as pool:
         first = list(pool.imap(draw, iter(range(3))))
         middle = pool.apply(draw)
         second = list(pool.imap(draw, iter(range(3)), 2))
-    with IsolatedPool(1, seed=42) as pool:
+    with IsolatedPool(1, seed=42, isolation=LEVEL) as pool:
         assert pool.apply(draw) == middle, "they do not count in the order of the others"
         assert list(pool.imap(draw, iter(range(3)), 3)) == first
         assert list(pool.imap(draw, iter(range(3)))) == second
@@ -110,7 +111,7 @@ def test_inputs_of_unknown_length_have_streams_of_their_own() -> None:
 
 
 def test_other_seeds_draw_other_numbers(expected: list[tuple[float, ...]]) -> None:
-    with IsolatedPool(1, seed=43) as pool:
+    with IsolatedPool(1, seed=43, isolation=LEVEL) as pool:
         drawn = pool.map(draw, range(COUNT))
     numbers = [*itertools.chain.from_iterable([*drawn, *expected])]
     assert len(set(numbers)) == len(numbers)
@@ -153,7 +154,7 @@ def draw_and_seed(_: int) -> list[float]:
 
 
 def test_a_task_that_seeds_does_so_for_itself(ctx: BaseContext) -> None:
-    with IsolatedPool(2, context=ctx) as pool:
+    with IsolatedPool(2, context=ctx, isolation=LEVEL) as pool:
         drawn = list(itertools.chain.from_iterable(pool.map(draw_and_seed, range(6), 3)))
     assert len(set(drawn)) == len(drawn)
     assert random.Random(5).random() not in drawn
@@ -161,7 +162,7 @@ def test_a_task_that_seeds_does_so_for_itself(ctx: BaseContext) -> None:
 
 
 def test_an_initializer_may_seed_as_it_likes() -> None:
-    with IsolatedPool(1, start_drawing) as pool:
+    with IsolatedPool(1, start_drawing, isolation=LEVEL) as pool:
         drawn = pool.apply(draw)
     assert drawn[0] == random.Random(1).random()
     assert drawn[1] == numpy.random.RandomState(1).random_sample()
@@ -169,7 +170,7 @@ def test_an_initializer_may_seed_as_it_likes() -> None:
 
 def test_a_generator_that_is_named_is_rewound(ctx: BaseContext) -> None:
     """It has its state from when the pool was made, in every worker."""
-    with IsolatedPool(2, context=ctx, reset=f"{__name__}:ours") as pool:
+    with IsolatedPool(2, context=ctx, reset=f"{__name__}:ours", isolation=LEVEL) as pool:
         assert len({numbers[3] for numbers in pool.map(draw, range(6), 1)}) == 1
 
 

@@ -15,7 +15,7 @@ import pytest
 pytest.register_assert_rewrite("tests.survival.support.ways", "tests.survival.support.programs")
 
 from poolsafe import IsolatedPool, presets  # noqa: E402 - nothing may import support modules earlier
-from tests.survival.support.ways import LEVEL  # noqa: E402
+from tests.support.levels import LEVEL  # noqa: E402
 
 #: What these pools put back. With "auto" it would be all tests' modules, which pytest has loaded: hundreds of pools
 #: would spend more time with these than with surviving.

@@ -19,6 +19,7 @@ import pytest
 from poolsafe import IsolatedPool
 from tests.support import tasks
 from tests.support.gates import process_is_gone, wait_for
+from tests.support.levels import LEVEL
 from tests.survival.conftest import RESET
 from tests.survival.support.states import queued
 from tests.survival.support.ways import LIMIT, living, runs
@@ -32,7 +33,7 @@ def drop(box: list[Any]) -> None:
 
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_a_dropped_pool_ends(ctx: BaseContext, cyclic: bool) -> None:
-    pool = IsolatedPool(2, context=ctx, reset=RESET)
+    pool = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
     assert pool.apply(tasks.square, (3,)) == 9
     pids = living(pool)
     if cyclic:
@@ -45,7 +46,7 @@ def test_a_dropped_pool_ends(ctx: BaseContext, cyclic: bool) -> None:
 
 
 def test_a_closed_pool_is_dropped_in_silence(ctx: BaseContext, recwarn: pytest.WarningsRecorder) -> None:
-    pool = IsolatedPool(2, context=ctx, reset=RESET)
+    pool = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
     result = pool.map_async(tasks.square, range(100))
     pids = living(pool)
     pool.close()
@@ -59,7 +60,7 @@ def test_a_closed_pool_is_dropped_in_silence(ctx: BaseContext, recwarn: pytest.W
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
 def test_a_pool_dropped_with_its_results_while_tasks_run(ctx: BaseContext, tmp_path: Path) -> None:
     """What was submitted is finished, as with the stdlib's; then the pool goes, in whatever thread that is."""
-    pool = IsolatedPool(2, context=ctx, reset=RESET)
+    pool = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
     state = queued(pool, tmp_path)
     pids = living(pool)
     known = weakref.ref(pool)
@@ -76,7 +77,7 @@ def test_a_pool_dropped_with_its_results_while_tasks_run(ctx: BaseContext, tmp_p
 def test_a_pool_whose_last_holder_is_a_callback(ctx: BaseContext) -> None:
     """The callback's thread lets go of it last, and must not wait for itself."""
     release, called = threading.Event(), threading.Event()
-    box = [IsolatedPool(2, context=ctx, reset=RESET)]
+    box = [IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)]
     pids = living(box[0])
 
     def last(_: object) -> None:
@@ -92,7 +93,7 @@ def test_a_pool_whose_last_holder_is_a_callback(ctx: BaseContext) -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
 def test_a_pool_whose_last_holder_is_a_thread(ctx: BaseContext) -> None:
-    box = [IsolatedPool(2, context=ctx, reset=RESET)]
+    box = [IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)]
     pids = living(box[0])
     thread = threading.Thread(target=drop, args=(box,))
     thread.start()
@@ -104,7 +105,7 @@ def test_a_pool_whose_last_holder_is_a_thread(ctx: BaseContext) -> None:
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
 def test_pool_result_and_iterator_are_dropped_in_any_order(ctx: BaseContext) -> None:
     for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
-        pool: Any = IsolatedPool(2, context=ctx, reset=RESET)
+        pool: Any = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
         pids = living(pool)
         box: list[Any] = [pool, pool.map_async(tasks.square, range(50)), pool.imap(tasks.square, range(50))]
         del pool

@@ -22,6 +22,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.support.levels import FRESH, LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.cases import spread
@@ -262,10 +263,11 @@ def test_the_end_during_submission(make_pool: MakePool, end: str, tally: Tally) 
 def test_terminate_during_a_large_submission(make_pool: MakePool, way: str) -> None:
     pool = make_pool()
     reading, go_on = threading.Event(), threading.Event()
+    many = 100 if FRESH else 5_000
 
     def numbers() -> Any:
         for i in range(50_000):
-            if i == 5_000:
+            if i == many:
                 reading.set()
                 go_on.wait(30)
             yield i
@@ -299,7 +301,7 @@ def test_terminate_during_a_large_submission(make_pool: MakePool, way: str) -> N
 def test_terminate_during_respawns(ctx: BaseContext) -> None:
     """A worker that is being started when the end comes does not escape it."""
     for round_ in range(10):
-        pool = IsolatedPool(3, context=ctx, reset=RESET)
+        pool = IsolatedPool(3, context=ctx, reset=RESET, isolation=LEVEL)
         pids = living(pool)
         for pid in pids:
             os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,7 @@ import pytest
 from poolsafe import InitializerError, IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally
+from tests.support.levels import LEVEL
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds, hostile, initializers
 from tests.survival.support.cases import spread
@@ -184,6 +185,7 @@ def test_it_runs_in_every_replacement(make_pool: MakePool, tally: Tally, tmp_pat
     assert len(tally.entries()) == 5
 
 
+@pytest.mark.reused
 def test_it_runs_in_workers_that_replace_spent_ones(make_pool: MakePool, tally: Tally) -> None:
     pool = make_pool(1, chores.count_start, (tally,), 1)
     pids = [pool.apply(os.getpid) for _ in range(3)]
@@ -191,14 +193,16 @@ def test_it_runs_in_workers_that_replace_spent_ones(make_pool: MakePool, tally: 
     assert tally.entries()[:3] == [str(pid) for pid in pids]
 
 
+@pytest.mark.skipif(LEVEL == "process", reason="no process is a replacement there")
 def test_one_that_fails_in_a_replacement_alone(make_pool: MakePool, gate: Any, tally: Tally, tmp_path: Path) -> None:
     """The pool worked until then; nobody waits for what cannot come."""
     pool = make_pool(2, initializers.fail_after_two, (tally,))
     assert_full_strength(pool, 2, tmp_path)
-    held = fresh = Tally(tmp_path / "held")
+    held = Tally(tmp_path / "held")
     running = [pool.apply_async(chores.wait_at, (gate("never"), held)) for _ in range(2)]
     queued = [pool.apply_async(tasks.square, (i,)) for i in range(10)]
-    os.kill(int(fresh.wait(2)[0]), signal.SIGKILL)
+    held.wait(2)
+    os.kill(min(living(pool)), signal.SIGKILL)
     errors = []
     for result in [*running, *queued]:
         with pytest.raises(RuntimeError) as caught:

@@ -23,6 +23,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally, wait_for
+from tests.support.levels import LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, hostile
 from tests.survival.support.cases import spread
@@ -320,7 +321,7 @@ def test_results_outlive_the_pool(make_pool: MakePool, way: str) -> None:
 def test_what_is_kept_keeps_the_pool_alive_as_long_as_it_needs_it(
     ctx: BaseContext, take: Callable[[Any], Any], request: pytest.FixtureRequest, gate: Any
 ) -> None:
-    pool = IsolatedPool(2, context=ctx, reset=RESET)
+    pool = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
     go = gate("go")
     items = [(go, i) for i in range(100)]
     submit = pool.imap if "iterator" in request.node.callspec.id else pool.map_async

@@ -50,6 +50,7 @@ def test_items_are_not_held_to_account_for_each_other(make_pool: MakePool) -> No
     assert (pool.stats().lost, pool.stats().retired) == (0, {})
 
 
+@pytest.mark.reused
 def test_memory_that_a_task_gives_back_does_not_count(make_pool: MakePool) -> None:
     pool = make_pool(1, max_memory=(limit := most(30)))
     pids = set(pool.map(memory.hoard, [0] * 4, 1))

@@ -18,6 +18,7 @@ import pytest
 from poolsafe import IsolatedPool, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.support.levels import LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds
 from tests.survival.support.cases import spread
@@ -100,6 +101,7 @@ def test_a_task_that_takes_away_its_descriptors_for_large_arguments(make_pool: M
     assert_full_strength(pool, 1, tmp_path)
 
 
+@pytest.mark.reused
 def test_a_worker_without_descriptors_tells_the_errors_of_its_tasks(make_pool: MakePool, tmp_path: Path) -> None:
     """No module can be imported and no source be read to describe them."""
     pool = make_pool(1)
@@ -159,7 +161,7 @@ def test_workers_killed_from_outside_while_they_run(
 
 def test_a_worker_that_is_replaced_after_its_share(ctx: BaseContext, tmp_path: Path) -> None:
     """Deaths among replacements by plan: nothing is lost, and no worker does more than its share."""
-    with IsolatedPool(2, maxtasksperchild=3, context=ctx, reset=RESET) as pool:
+    with IsolatedPool(2, maxtasksperchild=3, context=ctx, reset=RESET, isolation=LEVEL) as pool:
         for way in ("apply_async", "imap", "imap_unordered"):
             tally = fresh_tally(tmp_path)
             todo = [chores.Chore(i, tally, tasks.kill_self if i % 5 == 1 else os.getpid) for i in range(20)]

@@ -25,6 +25,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.support.levels import LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
@@ -68,7 +69,7 @@ def busy_parent() -> Iterator[None]:
 
 @pytest.mark.usefixtures("busy_parent")
 def test_a_pool_in_a_threaded_parent(make_pool: MakePool, start_method: str) -> None:
-    for _ in range(5 if start_method == "fork" else 2):  # others begin with none of its locks
+    for _ in range(3 if start_method == "fork" else 1):  # others begin with none of its locks
         pool = make_pool()
         assert pool.map(chores.log_and_import, range(20)) == list(range(20))
         with pytest.raises(WorkerLost):
@@ -82,7 +83,7 @@ def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> N
     """Each notices the deaths of its own workers at once, whatever the others hold open."""
 
     def work(number: int) -> int:
-        with IsolatedPool(2, context=ctx, reset=RESET) as pool:
+        with IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL) as pool:
             for _ in range(3):
                 assert pool.map(tasks.square, range(30)) == [i * i for i in range(30)]
                 with pytest.raises(WorkerLost):
@@ -166,7 +167,7 @@ def test_pools_made_and_ended_in_many_threads(ctx: BaseContext) -> None:
     def work(_: int) -> set[int]:
         pids = set()
         for _ in range(3):
-            pool = IsolatedPool(2, context=ctx, reset=RESET)
+            pool = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
             pids |= living(pool)
             pool.apply_async(tasks.square, (1,))
             pool.terminate()
@@ -207,8 +208,10 @@ def test_an_import_in_progress_at_the_moment_of_a_fork(
     try:
         entered.wait()
         pool.map(tasks.square, range(4))
-        for pid in living(pool):
+        pids = living(pool)
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not pids & living(pool), LIMIT, "the end of all that were killed")
         assert_full_strength(pool, 2, tmp_path)
         result = pool.apply_async(chores.call_by_name, (str(tmp_path), "slow_module", "answer"))
         result.wait(0.2)

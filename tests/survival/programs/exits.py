@@ -15,6 +15,7 @@ from typing import Any
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support import tasks
 from tests.support.gates import Gate, Tally
+from tests.support.levels import LEVEL
 from tests.survival.support import chores
 from tests.survival.support.programs import main
 from tests.survival.support.states import STATES
@@ -26,7 +27,7 @@ kept: Any = None
 def end_of_script(method: str, folder: Path, state: str, how: str) -> None:
     """Leave in a given state of the pool, which is a global until the very end."""
     global pool, kept
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     kept = STATES[state](pool, folder)
     _leave(how)
 
@@ -48,7 +49,7 @@ def _leave(how: str) -> None:
 def endless_input(method: str, folder: Path, how: str) -> None:
     """An imap over input that never ends."""
     global pool, kept
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     kept = pool.imap_unordered(tasks.square, itertools.count())
     next(kept)
     if how == "dropped":
@@ -59,7 +60,7 @@ def endless_input(method: str, folder: Path, how: str) -> None:
 def blocked_input(method: str, folder: Path) -> None:
     """An imap whose input waits for ever."""
     global pool, kept
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     entered = threading.Event()
 
     def block() -> Any:
@@ -75,7 +76,7 @@ def blocked_input(method: str, folder: Path) -> None:
 def blocked_threads(method: str, folder: Path) -> None:
     """Daemon threads that wait for the pool in every way, and a callback that never returns."""
     global pool
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     gate, arrivals = Gate(folder / "never"), Tally(folder / "arrivals")
     held = [pool.apply_async(chores.wait_at, (gate, arrivals)) for _ in range(2)]
     entered = threading.Event()
@@ -101,7 +102,7 @@ def blocked_threads(method: str, folder: Path) -> None:
 def at_exit(method: str, folder: Path, what: str) -> None:
     """An exit function that uses the pool: values or errors, never a wait for ever."""
     global pool
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     pool.apply(tasks.square, (2,))
     uses: dict[str, Any] = {
         "apply": lambda: pool.apply(tasks.square, (3,)),
@@ -128,7 +129,7 @@ def in_finalizers(method: str, folder: Path) -> None:
 
     class Holder:
         def __init__(self) -> None:
-            self.pool = IsolatedPool(2, context=mp.get_context(method))
+            self.pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
             self.pool.apply(tasks.square, (2,))
 
         def __del__(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost, WrongProcess
 from tests.support import tasks
 from tests.support.gates import Tally, wait_for
+from tests.support.levels import LEVEL
 from tests.survival.support import chores, deeds
 from tests.survival.support.programs import main
 from tests.survival.support.ways import LIMIT, assert_full_strength, living
@@ -30,7 +31,7 @@ from tests.survival.support.ways import LIMIT, assert_full_strength, living
 def _exercise(method: str, folder: Path) -> list[WorkerLost]:
     """Tasks, deaths of three kinds, tasks; return the errors."""
     errors = []
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
         for deed in (tasks.kill_self, tasks.exit_hard, deeds.close_every_descriptor):
             try:
@@ -82,7 +83,7 @@ def without_streams(method: str, folder: Path, *closed: str) -> None:
             setattr(sys, name, None)
             setattr(sys, f"__{name}__", None)
     errors = _exercise(method, folder)
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         # Under Python, printing with closed streams must neither fail nor end up in somebody's channel.
         pool.map(chores.write_to_streams, range(10))
         chores.write_to_streams(None)
@@ -125,7 +126,7 @@ def _use_up(spare: int) -> list[int]:
 def out_of_descriptors_at_start(method: str, folder: Path) -> None:
     """Whatever the number that is free: the constructor works, or raises OSError and leaves nothing."""
     context = mp.get_context(method)
-    with IsolatedPool(1, context=context) as pool:  # what starts once for ever is started here
+    with IsolatedPool(1, context=context, isolation=LEVEL) as pool:  # what starts once for ever is started here
         pool.apply(tasks.square, (1,))
     gc.collect()
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
@@ -134,7 +135,7 @@ def out_of_descriptors_at_start(method: str, folder: Path) -> None:
     for spare in range(0, 40, 1 if method == "fork" else 3):  # a number at which all goes well costs a slow start
         hoard = _use_up(spare)
         try:
-            pool = IsolatedPool(2, context=context)
+            pool = IsolatedPool(2, context=context, isolation=LEVEL)
         except OSError:
             refused += 1
             # Out of descriptors the stdlib's fork server itself dies now and then; what its end and its successor's
@@ -149,6 +150,8 @@ def out_of_descriptors_at_start(method: str, folder: Path) -> None:
             assert pool.map(tasks.square, range(5)) == [0, 1, 4, 9, 16]
             pool.terminate()
             pool.join()
+            if made > 5:
+                break
         for fd in hoard:
             os.close(fd)
     gc.collect()
@@ -161,7 +164,7 @@ def out_of_descriptors_at_start(method: str, folder: Path) -> None:
 
 def large_arguments_without_descriptors(method: str, folder: Path) -> None:
     """Arguments that travel as memory files go another way when the parent cannot open one more descriptor."""
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         pool.map(tasks.square, range(5))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(_descriptors()) + 1, hard))
@@ -179,7 +182,7 @@ def large_arguments_without_descriptors(method: str, folder: Path) -> None:
 
 def large_arguments_under_a_file_size_limit(method: str, folder: Path) -> None:
     """``ulimit -f`` counts for memory files as well."""
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         assert pool.map_async(len, [bytes(3 << 20)] * 5, 1).get(LIMIT) == [3 << 20] * 5
         assert_full_strength(pool, 2, folder)
@@ -194,7 +197,7 @@ def out_of_descriptors_at_a_respawn(method: str, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.showwarning = lambda *args: warned.append(args)
-        with IsolatedPool(2, context=mp.get_context(method)) as pool:
+        with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
             assert_full_strength(pool, 2, folder)
             pids = living(pool)
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(low) + 1, hard))  # what is open stays so, nothing is opened
@@ -218,7 +221,7 @@ def out_of_descriptors_at_a_respawn(method: str, folder: Path) -> None:
 def forked_child(method: str, folder: Path, end: str) -> None:
     """A child that `os.fork()` made inherits the pool: it is refused everything, and its exit disturbs nobody."""
     gate, arrivals = tasks.Gate(folder / "go"), Tally(folder / "arrivals")
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     held = pool.apply_async(chores.wait_at, (gate, arrivals))
     iterator = pool.imap(chores.wait_at_pair, [(gate, arrivals)])
     unordered = pool.imap_unordered(tasks.square, [])
@@ -269,7 +272,7 @@ def _touch_all(pool: Any, held: Any, iterator: Any, folder: Path) -> None:
 
 def forked_child_lives_on(method: str, folder: Path) -> None:
     """The parent dies, a fork of it does not: the workers go nevertheless."""
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     arrivals = Tally(folder / "arrivals")
     pool.map(tasks.square, range(10))
     for pid in living(pool):
@@ -284,11 +287,11 @@ def forked_child_lives_on(method: str, folder: Path) -> None:
 def child_with_a_pool_of_its_own(method: str, folder: Path) -> None:
     """A forked child may make a pool for itself, also while the parent's is at work."""
     context = mp.get_context(method)
-    pool = IsolatedPool(2, context=context)
+    pool = IsolatedPool(2, context=context, isolation=LEVEL)
     results = [pool.apply_async(tasks.square, (i,)) for i in range(100)]
     child = os.fork()
     if not child:
-        with IsolatedPool(2, context=context) as own:
+        with IsolatedPool(2, context=context, isolation=LEVEL) as own:
             values = own.map(tasks.square, range(20))
         os._exit(0 if values == [i * i for i in range(20)] else 1)
     assert os.waitpid(child, 0)[1] == 0

@@ -16,6 +16,7 @@ from typing import Any
 from poolsafe import IsolatedPool
 from tests.support import tasks
 from tests.support.gates import Gate, Tally
+from tests.support.levels import LEVEL
 from tests.survival.support import chores
 from tests.survival.support.programs import main
 
@@ -45,7 +46,7 @@ def caught(method: str, folder: Path, where: str) -> None:
     """Ctrl-C meets a program that handles it."""
     gate, arrivals = Gate(folder / "never"), Tally(folder / "arrivals")
     try:
-        with IsolatedPool(2, context=mp.get_context(method)) as pool:
+        with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
             blocked_in(pool, where, gate, arrivals)
     except KeyboardInterrupt:
         print("interrupted")
@@ -53,14 +54,14 @@ def caught(method: str, folder: Path, where: str) -> None:
 
 def uncaught(method: str, folder: Path, where: str) -> None:
     """Ctrl-C meets a program that does not, and that has not ended its pool either."""
-    pool = IsolatedPool(2, context=mp.get_context(method))
+    pool = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     blocked_in(pool, where, Gate(folder / "never"), Tally(folder / "arrivals"))
 
 
 def goes_on(method: str, folder: Path) -> None:
     """Ctrl-C costs the wait, not the pool: the tasks go on, their results come."""
     gate, arrivals = Gate(folder / "go"), Tally(folder / "arrivals")
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         results = [pool.apply_async(chores.wait_at, (gate, arrivals)) for _ in range(2)]
         try:
             results[0].get()
@@ -75,7 +76,7 @@ def starting(method: str, folder: Path) -> None:
     """Ctrl-C while workers are in their initializer."""
     gate, arrivals = Gate(folder / "never"), Tally(folder / "arrivals")
     try:
-        with IsolatedPool(2, chores.wait_at, (gate, arrivals), context=mp.get_context(method)) as pool:
+        with IsolatedPool(2, chores.wait_at, (gate, arrivals), context=mp.get_context(method), isolation=LEVEL) as pool:
             pool.apply(tasks.square, (1,))
     except KeyboardInterrupt:
         print("interrupted")
@@ -85,9 +86,9 @@ def at_work(method: str, folder: Path, work: str) -> None:
     """Wait for a signal that nobody handles, with workers that are idle, busy, deaf, or in an endless call."""
     gate, arrivals = Gate(folder / "never"), Tally(folder / "arrivals")
     if work == "initializing":
-        _keep = IsolatedPool(2, chores.wait_at, (gate, arrivals), context=mp.get_context(method))
+        _keep = IsolatedPool(2, chores.wait_at, (gate, arrivals), context=mp.get_context(method), isolation=LEVEL)
     else:
-        _keep = IsolatedPool(2, context=mp.get_context(method))
+        _keep = IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL)
     if work == "idle":
         for _ in range(2):
             _keep.apply_async(chores.meet, (arrivals, 2))
@@ -114,7 +115,7 @@ def leaves_by_exception(method: str, folder: Path) -> None:
     """A handler of SIGTERM that ends the program in an orderly way."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
     gate, arrivals = Gate(folder / "never"), Tally(folder / "arrivals")
-    with IsolatedPool(2, context=mp.get_context(method)) as pool:
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         for _ in range(2):
             pool.apply_async(chores.wait_at, (gate, arrivals))
         time.sleep(60)

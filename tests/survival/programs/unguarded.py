@@ -6,7 +6,8 @@ import multiprocessing as mp
 import sys
 
 from poolsafe import IsolatedPool
+from tests.support.levels import LEVEL
 
-pool = IsolatedPool(4, context=mp.get_context(sys.argv[1]))
+pool = IsolatedPool(4, context=mp.get_context(sys.argv[1]), isolation=LEVEL)
 print(pool.map(abs, [-1, -2, -3]))
 pool.terminate()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,13 +82,20 @@ def deaf_and_stopped(pool: IsolatedPool, folder: Path) -> State:
 
 
 def stop_workers(pool: IsolatedPool) -> None:
-    for process in pool._pool:
-        os.kill(process.pid, signal.SIGSTOP)
+    for pid in _pids(pool):
+        os.kill(pid, signal.SIGSTOP)
 
 
 def continue_workers(pool: IsolatedPool) -> None:
+    for pid in _pids(pool):
+        os.kill(pid, signal.SIGCONT)
+
+
+def _pids(pool: IsolatedPool) -> Iterator[int]:
+    """The workers, each before the processes that it has forked for its tasks, so that it forks no more of them."""
     for process in pool._pool:
-        os.kill(process.pid, signal.SIGCONT)
+        yield process.pid
+        yield from map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
 
 
 STATES: dict[str, Callable[[IsolatedPool, Path], State]] = {

@@ -19,6 +19,7 @@ from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support.gates import Tally, wait_for
+from tests.support.levels import FRESH
 from tests.survival.support.chores import Chore, do, meet
 
 #: Seconds within which anything must be over. It takes well under one; a loaded machine must not fail honest tests.
@@ -141,10 +142,6 @@ WAYS: dict[str, Way] = {
     "imap_chunks": by_imap_chunks,
     "imap_unordered": by_imap_unordered,
 }
-#: The level of isolation of this run's pools (``POOLSAFE_TEST_LEVEL=fork pytest tests/survival``).
-LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
-#: Whether tasks run in processes of their own there.
-FRESH = LEVEL in ("fork", "process")
 #: Over plain pipes a thread of the worker watches for the parent's end, and needs the interpreter for that.
 pipe_transport = os.environ.get("POOLSAFE_TRANSPORT") == "pipe"
 #: The telling ones: where starting workers is dear, and the start method has no part in it.
