@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from poolsafe import InitializerError, IsolatedPool, TaskExited, WorkerLost
+from poolsafe import InitializerError, IsolatedPool, ResetError, TaskExited, WorkerLost
 from tests.queues import deeds as queue_deeds
 from tests.support import fresh, tasks
 from tests.support.gates import Tally, wait_for
@@ -161,8 +161,10 @@ def test_a_thread_that_is_left_delays_nobody(pool: IsolatedPool, tmp_path: Path)
 
 
 def test_workers_that_are_killed_while_they_wait(pool: IsolatedPool, tmp_path: Path) -> None:
-    for worker in pool._pool:
-        os.kill(worker.pid, signal.SIGKILL)
+    pids = living(pool)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not pids & living(pool), LIMIT, "their end")
     assert pool.map(tasks.square, range(6)) == [i * i for i in range(6)]
     assert_full_strength(pool, tmp_path)
 
@@ -184,6 +186,26 @@ def test_it_closes_and_leaves_nothing(make_pool: MakePool) -> None:
     assert result.get(LIMIT) == [i * i for i in range(9)]
     assert pool._pool == []
     assert pool.stats().tasks == 9
+
+
+def test_factories_make_values_anew_for_each_task(make_pool: MakePool) -> None:
+    pool = make_pool(2, reset=["auto", {"tests.support.tasks:haha": list}])
+    assert pool.map(tasks.grow, range(6), 3) == [[i] for i in range(6)]
+
+
+def test_a_factory_that_raises(make_pool: MakePool) -> None:
+    pool = make_pool(1, reset={"tests.support.tasks:haha": partial(chores.raise_, ValueError, "not today")})
+    with pytest.raises(ResetError, match="not today"):
+        pool.apply_async(tasks.grow, (1,)).get(LIMIT)
+
+
+def test_what_a_factory_makes_is_no_leak(make_pool: MakePool) -> None:
+    pool = make_pool(1, on_leak="watch", reset={"tests.support.tasks:haha": list})
+    assert pool.apply(tasks.square, (1,)) == 1
+    assert pool.apply(tasks.grow, (1,)) == [1]
+    pool.close()
+    pool.join()
+    assert [leak.path for leak in pool.leaks if leak.function != "tests.support.tasks.grow"] == []
 
 
 def test_leaks_are_told(make_pool: MakePool) -> None:

@@ -100,6 +100,7 @@ def guard(isolation: str | None, reset: Any, keep: Any, seed: Any, on_leak: str,
         watches=watches,
         refuses=on_leak == "raise",
         resets=resets,
+        makes=isolation in FRESH,
     )
 
 

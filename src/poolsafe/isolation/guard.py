@@ -14,7 +14,8 @@ import contextvars
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from .arrivals import ImportWatch
@@ -32,12 +33,17 @@ _MEASURED = 32
 _NOTICEABLE = 0.25
 
 
+def _call_all(makers: Iterable[Callable[[], object]]) -> None:
+    for make in makers:
+        make()
+
+
 def _call(func: Callable[..., Any], args: Any, kwds: Mapping[str, Any]) -> Any:
     return func(*args, **kwds)
 
 
-def _made(plan: Plan | None, seed: int | None, watches: bool, refuses: bool, resets: bool) -> Guard:
-    return Guard(plan, seed, watches=watches, refuses=refuses, resets=resets)
+def _made(plan: Plan | None, seed: int | None, watches: bool, refuses: bool, resets: bool, makes: bool) -> Guard:
+    return Guard(plan, seed, watches=watches, refuses=refuses, resets=resets, makes=makes)
 
 
 class Guard:
@@ -49,6 +55,8 @@ class Guard:
         watches: Whether to tell what each task changed.
         refuses: Whether a task that changed anything is to fail.
         resets: Whether to put anything back between tasks; else a plan is for watching, and for the baseline.
+        makes: Whether to call the plan's factories all the same: in a process that runs one task, what they make is all
+            that differs from what the initializer left.
 
     Attributes:
         watches, refuses: As above.
@@ -63,6 +71,7 @@ class Guard:
         watches: bool = False,
         refuses: bool = False,
         resets: bool = True,
+        makes: bool = False,
     ) -> None:
         self._plan = plan
         self._seed = seed
@@ -70,6 +79,7 @@ class Guard:
         self.watches: bool = watches
         self.refuses: bool = refuses
         self._resets = resets and plan is not None
+        self._makes = makes and plan is not None
         self._snapshot: Snapshot | None = None
         self._surroundings: Surroundings | None = None
         self._detector: Any = None
@@ -83,7 +93,7 @@ class Guard:
         self._children: frozenset[int] = frozenset()
 
     def __reduce__(self) -> Any:
-        return _made, (self._plan, self._seed, self.watches, self.refuses, self._resets)
+        return _made, (self._plan, self._seed, self.watches, self.refuses, self._resets, self._makes)
 
     def baseline(self) -> Baseline | None:
         """In the parent, when the pool is made: what forked workers are to put back before their initializer."""
@@ -100,7 +110,12 @@ class Guard:
         self._threads = _threads()
         self._children = frozenset(_children())
         plan = self._plan
-        if plan is None or not (self._resets or self.watches):
+        if plan is None:
+            return
+        makers = plan.makers() if self._makes else ()
+        if makers:
+            self._restore = partial(_call_all, makers)
+        if not (self._resets or self.watches):
             return
         if self._resets:
             self._pristine = contextvars.copy_context()

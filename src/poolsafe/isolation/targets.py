@@ -114,6 +114,15 @@ class Plan:
         steps = list(self._steps(places))
         return Snapshot(walk.records, steps, extend=self._extend if self._auto else None)
 
+    def makers(self) -> list[Step]:
+        """What binds the values of factories anew. Called in a worker, after its initializer.
+
+        Raises:
+            TargetError: A target is missing that the initializer did not make either.
+        """
+        made = [(locate(target), factory) for target, factory in self._extras if target is not None]
+        return [partial(_make, place, factory) for place, factory in made if place is not None]
+
     def baseline(self) -> Baseline:
         """Capture what is declared as it is in the parent when the pool is made.
 
