@@ -19,11 +19,12 @@ from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support.gates import Tally, wait_for
-from tests.support.levels import FRESH
+from tests.support.levels import FRESH, LEVEL
 from tests.survival.support.chores import Chore, do, meet
 
 #: Seconds within which anything must be over. It takes well under one; a loaded machine must not fail honest tests.
-LIMIT = 10.0
+#: Where each task needs a new interpreter, a hundred of them take ten.
+LIMIT = 60.0 if LEVEL == "process" else 10.0
 #: Attributes that errors carry as facts.
 FACTS = ("pid", "exitcode", "signal", "may_have_run", "item", "type_name", "code", "traceback_text")
 
