@@ -25,6 +25,7 @@ LAYERS: dict[str, set[str]] = {
     "isolation": {
         "isolation",
         "isolation.arrivals",
+        "isolation.import_watch",
         "isolation.baseline",
         "isolation.compare",
         "isolation.contents",

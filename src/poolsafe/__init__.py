@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from .failures import ExceptionPicklingError as ExceptionPicklingError
     from .failures import ResultPicklingError as ResultPicklingError
     from .failures import TaskCancelled as TaskCancelled
-    from .isolation import Resetter as Resetter
-    from .isolation import rng as rng
+    from .isolation.seeds import rng as rng
+    from .isolation.targets import Resetter as Resetter
     from .leaks import Leak as Leak
     from .leaks import Leaks as Leaks
     from .pool import IsolatedPool as IsolatedPool
@@ -129,11 +129,11 @@ _HOME = dict.fromkeys((name for name in __all__ if name != "__version__"), "erro
     "queue_choice": "queues.choice",
     "Leak": "leaks",
     "Leaks": "leaks",
-    "Resetter": "isolation",
+    "Resetter": "isolation.targets",
     "Stats": "stats",
     "Difference": "verdict",
     "Report": "verdict",
-    "rng": "isolation",
+    "rng": "isolation.seeds",
     "verify": "verification",
     "ResultPicklingError": "failures",
     "ExceptionPicklingError": "failures",

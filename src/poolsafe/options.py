@@ -16,7 +16,9 @@ from typing import Any
 from .engine.memory import resident
 from .engine.state import Terms
 from .errors import TargetError
-from .isolation import Guard, Plan, check_seed
+from .isolation.guard import Guard
+from .isolation.seeds import check_seed
+from .isolation.targets import Plan
 from .watching import WAYS
 
 #: Seconds that workers keep quiet in a script without a main guard, should nobody end them.

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from poolsafe import presets
-from poolsafe.isolation import Guard, Plan
+from poolsafe.isolation.guard import Guard
+from poolsafe.isolation.targets import Plan
 
 #: Seconds that one measurement takes, about.
 LONG_ENOUGH = 0.04

@@ -20,7 +20,7 @@ from poolsafe.engine.messages import Frame
 from poolsafe.engine.page import Begun
 from poolsafe.engine.recipe import Recipe
 from poolsafe.engine.workers import ForkingWorker, PersistentWorker
-from poolsafe.isolation import Guard
+from poolsafe.isolation.guard import Guard
 from tests.support.gates import DEADLINE, GateTimeout, process_is_gone, wait_for
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from poolsafe import IsolatedPool, TargetError, options
-from poolsafe.isolation import Guard
+from poolsafe.isolation.guard import Guard
 
 
 def stdlib_complaint(**arguments: Any) -> Exception:

@@ -73,6 +73,8 @@ def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker |
     made = make(setup, check)
     if isinstance(made, Worker):
         setup.end.send(frame(messages.READY, 0, 0, b""))
+        if not setup.forks:
+            made.rehearse()
         return made
     tell_failure(setup, made)
     return None

@@ -16,6 +16,8 @@ from . import signals
 
 #: Seconds between SIGTERM and SIGKILL for workers that are to end now.
 TERM_GRACE = 0.5
+#: What the workers of a fork server need at once.
+PRELOADED = ("poolsafe.engine.boot", "poolsafe.isolation.guard")
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -35,7 +37,7 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
             if tracked or method in ("spawn", "forkserver"):
                 resource_tracker.ensure_running()
             if method == "forkserver":
-                forkserver.ensure_running()
+                _ensure_fork_server()
         with signals.masked(signals.current_mask() | {signal.SIGINT}):
             try:
                 proc.start()
@@ -47,6 +49,23 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
                 if last_try:
                     raise ConnectionResetError("the fork server ended while it started a worker") from error
                 _await_end_of_fork_server()
+
+
+def _ensure_fork_server() -> None:
+    """Starts the fork server if there is none, and has it import what each worker needs: else each would by itself.
+
+    What the program has set (`set_forkserver_preload`) stays so. A module that the server does not find is left out.
+    """
+    server: Any = getattr(forkserver, "_forkserver", None)
+    names = getattr(server, "_preload_modules", None)
+    if not isinstance(names, list):
+        forkserver.ensure_running()
+        return
+    server._preload_modules = [*names, *PRELOADED]
+    try:
+        forkserver.ensure_running()
+    finally:
+        server._preload_modules = names
 
 
 def _await_end_of_fork_server() -> None:

@@ -11,21 +11,14 @@ The files, in the order in which they import each other:
 - `contents`: what is saved of a container, and what is inside
 - `places`: where a target's value is bound
 - `walk`: finds everything to put back, files it as records
+- `import_watch`: tells when modules are imported
 - `arrivals`: modules that a task imports
 - `snapshot`: the records of one capture, and `restore`
 - `targets`: what the user declared: `Plan`, `Resetter`
 - `seeds`: random numbers, by seed and task or never the same twice
 - `guard`: all of it around each task of a worker
 
-Everything here is imported by every worker, so it imports only what an interpreter has loaded anyway, or nearly.
+Everything here may be imported by workers, so it imports only what an interpreter has loaded anyway, or nearly. Where
+each task starts an interpreter, every module that is not needed counts: there `guard` does with `seeds`, `modules` and
+`import_watch`, so the package itself imports nothing.
 """
-
-from __future__ import annotations
-
-from .guard import Guard
-from .modules import project_modules
-from .seeds import Number, check_seed, rng
-from .snapshot import Snapshot
-from .targets import Plan, Resetter
-
-__all__ = ["Guard", "Number", "Plan", "Resetter", "Snapshot", "check_seed", "project_modules", "rng"]

@@ -16,14 +16,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .arrivals import ImportWatch
-from .baseline import Baseline
 from .seeds import Number, Seeder
-from .snapshot import Snapshot
-from .surroundings import Surroundings
-from .targets import Plan
+
+if TYPE_CHECKING:
+    from .baseline import Baseline
+    from .import_watch import ImportWatch
+    from .snapshot import Snapshot
+    from .surroundings import Surroundings
+    from .targets import Plan
 
 #: Seconds for which a thread that is just ending is waited for.
 _THREAD_GRACE = 0.02
@@ -93,7 +95,10 @@ class Guard:
         self._children: frozenset[int] = frozenset()
 
     def __reduce__(self) -> Any:
-        return _made, (self._plan, self._seed, self.watches, self.refuses, self._resets, self._makes)
+        plan = self._plan
+        if plan is not None and not (self._resets or self.watches) and plan.inert:
+            plan = None  # it brings most of this package along, which an interpreter for each task has to load
+        return _made, (plan, self._seed, self.watches, self.refuses, self._resets, self._makes)
 
     def baseline(self) -> Baseline | None:
         """In the parent, when the pool is made: what forked workers are to put back before their initializer."""
@@ -122,6 +127,8 @@ class Guard:
         self._snapshot = self._capture()
         presets = plan.presets()
         if presets:
+            from .surroundings import Surroundings
+
             self._surroundings = Surroundings(presets)
         if self._resets and not plan.empty:
             self._restore = self._restore_all if presets else self._snapshot.restore

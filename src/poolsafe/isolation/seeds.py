@@ -27,7 +27,7 @@ from collections.abc import Container
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from .arrivals import ImportWatch
+from .import_watch import ImportWatch
 from .modules import MP_MAIN, is_project_module, namespace_of, newcomers, project_modules
 
 

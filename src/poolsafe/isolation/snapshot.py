@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from . import kinds, scopes
-from .arrivals import ImportWatch, Records, absorb, bind_submodules
+from .arrivals import Records, absorb, bind_submodules
+from .import_watch import ImportWatch
 from .iterators import put_iterators
 from .kinds import Put, Record
 from .modules import is_project_module, loaded_modules, namespaces_of

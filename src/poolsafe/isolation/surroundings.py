@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from .arrivals import ImportWatch
+from .import_watch import ImportWatch
 from .patches import stdlib_patches
 from .preset import Preset
 from .process_state import ProcessState

@@ -89,6 +89,11 @@ class Plan:
         """Whether there is nothing to put back, ever."""
         return not (self._auto or self._modules or self._values or self._extras or self._presets)
 
+    @property
+    def inert(self) -> bool:
+        """Whether it means nothing to a process that runs one task: it names no value, and has none made."""
+        return not (self._values or self._extras or self._keep)
+
     def presets(self, *, early: bool = False) -> list[Preset]:
         """Return the process-wide state to put back.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -197,3 +199,31 @@ def test_a_thread_that_starts_helpers_takes_none_of_the_programs_signals(monkeyp
     assert {signal.SIGHUP, signal.SIGINT, signal.SIGUSR2} <= server, "the main thread is to take what it handles"
     assert signal.SIGUSR1 not in server, "the fork server serves other processes too"
     assert {signal.SIGINT, signal.SIGUSR1} <= worker
+
+
+@pytest.mark.parametrize("error", [None, OSError])
+def test_a_fork_server_has_at_once_what_each_worker_needs(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None
+) -> None:
+    """And nothing of it stays in what the program has set."""
+    server: Any = starting.forkserver._forkserver  # type: ignore[attr-defined]
+    names = ["__main__", "app"]
+    started: list[list[str]] = []
+
+    class Process:
+        _start_method = "forkserver"
+        start = staticmethod(bool)
+
+    def start_server() -> None:
+        started.append(server._preload_modules)
+        if error:
+            raise error
+
+    monkeypatch.setattr(server, "_preload_modules", names)
+    monkeypatch.setattr(starting.forkserver, "ensure_running", start_server)
+    with contextlib.suppress(OSError):
+        starting.start_quietly(Process(), frozenset())
+    assert started[0] == [*names, *starting.PRELOADED]
+    assert all(map(importlib.import_module, starting.PRELOADED))
+    assert server._preload_modules is names
+    assert names == ["__main__", "app"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from poolsafe.isolation import arrivals
+from poolsafe.isolation import arrivals, import_watch
 from poolsafe.isolation.snapshot import Snapshot
 from tests.unit.isolation.worlds import World, snapshot_of
 
@@ -52,7 +52,7 @@ def watched(world: World) -> Iterator[Callable[..., Snapshot]]:
     yield capture
     for watch in watches:
         watch.remove()
-    assert not [finder for finder in sys.meta_path if isinstance(finder, arrivals.ImportWatch)]
+    assert not [finder for finder in sys.meta_path if isinstance(finder, import_watch.ImportWatch)]
 
 
 def load(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from poolsafe.errors import CaptureError
-from poolsafe.isolation import Plan, Resetter
+from poolsafe.isolation.targets import Plan, Resetter
 from tests.unit.isolation.worlds import World, snapshot_of
 
 SOURCE = """

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from poolsafe.isolation import Plan, snapshot
+from poolsafe.isolation import snapshot
 from poolsafe.isolation.differences import DIFFERS, MADE_ANEW
 from poolsafe.isolation.leaks import MOST, Change, Detector, as_changes
+from poolsafe.isolation.targets import Plan
 from poolsafe.isolation.texts import LIMIT, short
 from tests.unit.isolation import specimens
 from tests.unit.isolation.test_hostile import Hostile, HostileError, Meta

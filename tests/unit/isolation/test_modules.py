@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from poolsafe.isolation import Plan, project_modules
-from poolsafe.isolation.modules import is_project_module, is_project_path
+from poolsafe.isolation.modules import is_project_module, is_project_path, project_modules
+from poolsafe.isolation.targets import Plan
 from tests.unit.isolation.worlds import World, snapshot_of
 
 
@@ -193,7 +193,7 @@ def test_importing_the_package_is_light() -> None:
     """Every worker imports it: nothing that an interpreter does not load anyway, or nearly."""
     code = (
         "import sys; before = set(sys.modules); sys.path.insert(0, {path!r});"
-        "import poolsafe.isolation; print(*sorted(set(sys.modules) - before))"
+        "import poolsafe.isolation.targets, poolsafe.isolation.guard; print(*sorted(set(sys.modules) - before))"
     )
     source = str(Path(importlib.import_module("poolsafe.isolation").__file__ or "").parents[2])
     loaded = subprocess.run(

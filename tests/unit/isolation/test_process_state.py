@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from poolsafe import errors, presets
-from poolsafe.isolation import Resetter
 from poolsafe.isolation.preset import Preset
 from poolsafe.isolation.process_state import ALL, ProcessState
+from poolsafe.isolation.targets import Resetter
 from tests.support.scripts import run_python
 from tests.unit.isolation.worlds import make_module
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poolsafe.isolation import Plan
+from poolsafe.isolation.targets import Plan
 from tests.unit.isolation.worlds import World
 
 

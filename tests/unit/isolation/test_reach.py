@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from poolsafe.errors import CaptureError
-from poolsafe.isolation import Plan
+from poolsafe.isolation.targets import Plan
 from tests.unit.isolation.worlds import World, snapshot_of
 
 

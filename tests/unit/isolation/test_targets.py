@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from poolsafe.errors import CaptureError, TargetError
-from poolsafe.isolation import Plan
+from poolsafe.isolation.targets import Plan
 from tests.unit.isolation.worlds import World, snapshot_of
 
 SOURCE = """

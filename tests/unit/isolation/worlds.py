@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from poolsafe.isolation import Plan, Snapshot
+from poolsafe.isolation.snapshot import Snapshot
+from poolsafe.isolation.targets import Plan
 
 World = Callable[..., ModuleType]
 
