@@ -119,6 +119,12 @@ class PersistentWorker:
     def exitcode(self) -> int | None:
         if self._leads and self._pidfd >= 0 and not self.lives():
             self._end_family()  # its number cannot be another's until its status is known
+        code = self._code()
+        # A fork server tells a status once. When two threads ask at the same moment, as by `active_children()`, the one
+        # that comes too late makes `Process` say 255 for ever after.
+        return None if code == 255 and getattr(self.process, "_start_method", None) == "forkserver" else code
+
+    def _code(self) -> int | None:
         try:
             code: int | None = self.process.exitcode
         except (OSError, ValueError, AssertionError):
@@ -135,7 +141,7 @@ class PersistentWorker:
         try:
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, number)
-            elif self.pid is not None and self.exitcode is None:
+            elif self.pid is not None and self._code() is None:
                 os.kill(self.pid, number)
         except OSError:
             return  # it is gone, which is what was wanted
@@ -180,7 +186,7 @@ class PersistentWorker:
             os.close(self._pidfd)
             self._pidfd = -1
         # `join` forgets the process as a child of ours; a process whose status somebody else took never joins.
-        if self.exitcode is not None:
+        if self._code() is not None:
             self.process.join()
         else:
             process._children.discard(self.process)  # type: ignore[attr-defined]

@@ -55,6 +55,17 @@ def close(worker: PersistentWorker) -> None:
     worker.channel.abandon()
 
 
+@pytest.mark.parametrize(("method", "code"), [("forkserver", None), ("spawn", 255), ("fork", 255)])
+def test_a_status_that_another_thread_took_is_unknown(make: Any, method: str, code: int | None) -> None:
+    """A fork server tells it once; whoever reads it too late makes `Process` say 255."""
+    proc: Any = FakeProcess(255)
+    proc._start_method = method
+    worker = make(proc)
+    assert worker.exitcode == code
+    close(worker)
+    assert proc.joined == 1
+
+
 @pytest.mark.parametrize("error", [OSError, ValueError, AssertionError])
 def test_a_code_that_cannot_be_asked_for_is_unknown(make: Any, error: type[Exception]) -> None:
     worker = make(FakeProcess(error("not ours")))
