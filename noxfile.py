@@ -36,6 +36,17 @@ def fallback(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("level", ["fork", "process"])
+def levels(session: nox.Session, level: str) -> None:
+    """The suites of survival and isolation where each task has a process of its own; slow where that is a new start."""
+    session.install("-e", ".[test]")
+    isolation = [f"tests/test_{name}.py" for name in ("context", "experiment", "process_state", "seeds")]
+    limits = ("-o", "timeout=300", "-o", "faulthandler_timeout=290")
+    command = ("python", "-m", "pytest", "-n", "2", *limits, "tests/survival", *isolation, *session.posargs)
+    session.run(*command, env={"POOLSAFE_TEST_LEVEL": level})
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Branch coverage, worker processes included, of all but the suite that kills workers; fails below the gate."""
     session.install("-e", ".[test]")

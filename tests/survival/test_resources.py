@@ -33,7 +33,7 @@ from tests.survival.support.ways import LIMIT, assert_full_strength, living
 @pytest.mark.parametrize(("start_method", "end"), spread(["terminate", "close", "with", "del"], "terminate", "del"))
 @pytest.mark.filterwarnings("ignore:unclosed running:ResourceWarning")
 def test_many_cycles(ctx: BaseContext, end: str) -> None:
-    cycles = 30 if ctx.get_start_method() == "fork" else 10 if end == "terminate" else 5
+    cycles = 30 if ctx.get_start_method() == "fork" and not FRESH else 10 if end == "terminate" else 5
     before: leaks.Footprint | None = None
     for _ in range(cycles):
         pool: Any = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
@@ -186,8 +186,10 @@ def test_the_end_while_no_replacement_can_be_started(ctx: BaseContext, tmp_path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Scarce.refusals = [OSError(errno.EAGAIN, "no processes")] * 1000
-            for pid in living(pool):
+            pids = living(pool)
+            for pid in pids:
                 os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: not pids & living(pool), LIMIT, "the end of all")
             result = pool.apply_async(tasks.square, (1,))
             result.wait(0.1)
             ender = threading.Thread(target=pool.terminate)

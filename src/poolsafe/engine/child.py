@@ -20,7 +20,7 @@ from time import perf_counter, sleep
 from typing import Any, Protocol
 
 from . import messages
-from .ends import End
+from .ends import End, ParentGone
 from .memory import resident
 from .messages import Request, dumps, frame, loads, safe_str
 from .outbox import Outbox, error_of, value_of
@@ -111,6 +111,7 @@ class Worker:
         self._out = Outbox(end, page)
         self._most = most
         self._copy = False
+        self._maker = 0
         self._limited = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._mark_copy)
@@ -125,12 +126,14 @@ class Worker:
         while self.serve_next():
             pass
 
-    def begin_anew(self, *, renew: bool) -> None:
+    def begin_anew(self, maker: int, *, renew: bool) -> None:
         """In a process that was forked to serve in the place of another.
 
         Args:
+            maker: The process that forked it, without which it takes no request.
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
+        self._maker = maker
         self._copy = False
         tell_again_where_it_crashes()
         self._busy = self._page.times()[0]
@@ -147,6 +150,9 @@ class Worker:
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
         request, whole = self._end.receive()
+        if self._maker and os.getppid() != self._maker:
+            # Its death is ours in a moment: the last process that still holds the lifeline may be starting.
+            raise ParentGone
         if request.kind == messages.STOP:
             return False
         self._take_up(request.job, request.start)

@@ -90,6 +90,7 @@ class Template:
         self._setup = setup
         self._announced = worker is not None  # that there are workers that can become ready
         self._end = setup.end
+        self._pid = os.getpid()
         self._page = setup.page
         self._page.stack_file()  # children share it
         self._outer = setup.lifeline
@@ -289,8 +290,7 @@ class Template:
             self._live(turns, speaker)
         os.close(turns)
         os.close(speaker)
-        self._failures = 0
-        self._fertile = True
+        self._failures, self._fertile = 0, True
         return child
 
     def _forkless(self, error: OSError, *fds: int) -> None:
@@ -313,7 +313,7 @@ class Template:
             stderr.own(True)
             worker = self._worker or make(self._setup)
             if isinstance(worker, Worker):
-                worker.begin_anew(renew=self._worker is not None)
+                worker.begin_anew(self._pid, renew=self._worker is not None)
                 worker.rehearse()
             if os.read(turns, 1):
                 goes_on = self._serve_next(worker)

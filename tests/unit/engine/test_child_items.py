@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ import pytest
 from poolsafe.engine import messages
 from poolsafe.engine.ends import ParentGone
 from poolsafe.engine.messages import call_payload, loads
-from poolsafe.engine.page import Page
+from poolsafe.engine.page import IDLE, Page
 from tests.support.tasks import add, square
 
 from .bench import Bench, Noting, events, fail, note
@@ -30,6 +31,19 @@ def test_the_order_around_an_item(page: Page) -> None:
     with pytest.raises(ParentGone):
         bench.worker.serve()
     assert events == ["restore", "load", "before", "run", "after", "dump"]
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_nothing_is_begun_once_whoever_forked_the_worker_is_dead(page: Page, lives: bool) -> None:
+    """The item goes to another worker then; begun, it would be lost in a moment."""
+    bench = Bench(page)
+    bench.worker.begin_anew(os.getppid() if lives else 1 << 30, renew=False)
+    events.clear()
+    bench.ask(7, call_payload(note, ("run",), {}))
+    with pytest.raises(ParentGone):
+        bench.worker.serve()
+    assert events == (["restore", "run"] if lives else [])
+    assert page.begun() == ((7, 1, IDLE) if lives else (0, 0, IDLE))
 
 
 def test_a_value(bench: Bench) -> None:
