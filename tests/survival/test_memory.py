@@ -45,8 +45,8 @@ def test_the_rest_of_a_chunk_runs_elsewhere(make_pool: MakePool) -> None:
 
 def test_items_are_not_held_to_account_for_each_other(make_pool: MakePool) -> None:
     pool = make_pool(1, max_memory=(limit := most(40)))
-    items = [bytes([i]) * (limit // 10) for i in range(40)]
-    assert pool.map(len, items, 40) == [limit // 10] * 40
+    count = 2 * limit // memory.LARGE + 5
+    assert pool.map(len, [memory.Large()] * count, count) == [memory.LARGE] * count
     assert (pool.stats().lost, pool.stats().retired) == (0, {})
 
 
