@@ -45,8 +45,8 @@ def test_the_rest_of_a_chunk_runs_elsewhere(make_pool: MakePool) -> None:
 
 def test_items_are_not_held_to_account_for_each_other(make_pool: MakePool) -> None:
     pool = make_pool(1, max_memory=(limit := most(40)))
-    count = 2 * limit // memory.LARGE + 5
-    assert pool.map(len, [memory.Large()] * count, count) == [memory.LARGE] * count
+    size, count = 10 * MIB, limit // (10 * MIB) + 10  # together more than the worker has left until twice the limit
+    assert pool.map(len, [bytes([i % 256]) * size for i in range(count)], count) == [size] * count
     assert (pool.stats().lost, pool.stats().retired) == (0, {})
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import operator
 import os
 import signal
 import sys
@@ -21,17 +20,7 @@ from tests.support.gates import Gate
 
 MIB = 1 << 20
 
-#: Bytes of a `Large` in the worker.
-LARGE = 20 * MIB
-
 _hoard: list[bytearray] = []
-
-
-class Large:
-    """An argument that is large where it arrives, and small here."""
-
-    def __reduce__(self) -> Any:
-        return operator.mul, (b"x", LARGE)
 
 
 def hoard(mebibytes: int) -> int:
