@@ -21,7 +21,7 @@ from poolsafe.engine.page import Begun
 from poolsafe.engine.recipe import Recipe
 from poolsafe.engine.workers import ForkingWorker, PersistentWorker
 from poolsafe.isolation.guard import Guard
-from tests.support.gates import DEADLINE, GateTimeout, process_is_gone, wait_for
+from tests.support.gates import DEADLINE, GateTimeout, process_is_gone, process_state, wait_for
 
 
 class Handle:
@@ -111,16 +111,11 @@ class Handle:
     def wait_until_stopped(self) -> None:
         """Stops it by SIGSTOP."""
         os.kill(self.pid, signal.SIGSTOP)
-        wait_for(lambda: _state(self.pid) == "T", what="the process to stop")
+        wait_for(lambda: process_state(self.pid) == "T", what="the process to stop")
 
     def wait_until_asleep(self) -> None:
         """Waits until it is blocked in a system call."""
-        wait_for(lambda: _state(self.pid) == "S", what="the process to block")
-
-
-def _state(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
+        wait_for(lambda: process_state(self.pid) == "S", what="the process to block")
 
 
 class Maker:

@@ -88,7 +88,15 @@ def wait_for(condition: Callable[[], bool], deadline: float = DEADLINE, what: st
 def process_is_gone(pid: int) -> bool:
     """Whether *pid* has ended; a zombie that nobody reaped yet counts as gone."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return process_state(pid) in "ZX"
     except OSError:
         return True
-    return state in "ZX"
+
+
+def process_state(pid: int) -> str:
+    """The letter in ``/proc``: after the name, which is in parentheses and may hold anything.
+
+    Raises:
+        OSError: It has ended and was reaped.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -20,6 +20,8 @@ from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.gates import process_state
+
 #: Seconds that a test's remains get to disappear by themselves.
 GRACE = 5.0
 
@@ -115,7 +117,7 @@ def _processes() -> dict[int, str]:
 
 def _describe(pid: int) -> str:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = process_state(pid)
         command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
     except OSError:
         return "ended while we looked"

@@ -10,7 +10,6 @@ import errno
 import gc
 import itertools
 import os
-import signal
 import threading
 import warnings
 import weakref
@@ -27,7 +26,7 @@ from tests.support.levels import FRESH, LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
-from tests.survival.support.ways import LIMIT, assert_full_strength, living
+from tests.survival.support.ways import LIMIT, assert_full_strength, kill_idle, living
 
 
 @pytest.mark.parametrize(("start_method", "end"), spread(["terminate", "close", "with", "del"], "terminate", "del"))
@@ -94,8 +93,7 @@ def test_workers_hold_nothing_of_their_siblings_for_long(make_pool: MakePool, tm
     assert_full_strength(pool, 2, tmp_path)
     first = max(count for _, count in pool.map(chores.descriptors, range(20), 1))
     for _ in range(8):
-        os.kill(pid := min(living(pool)), signal.SIGKILL)
-        wait_for(lambda pid=pid: pid not in living(pool), LIMIT, "its end")
+        kill_idle(pool, min(living(pool)))
         assert_full_strength(pool, 2, tmp_path)
     assert max(count for _, count in pool.map(chores.descriptors, range(20), 1)) <= first
 
@@ -169,8 +167,7 @@ def test_replacements_that_cannot_be_started_for_a_while(ctx: BaseContext, tmp_p
         warnings.simplefilter("always")
         assert_full_strength(pool, 2, tmp_path)
         Scarce.refusals = [OSError(errno.EAGAIN, "no processes"), MemoryError("no memory"), OSError(errno.EMFILE, "-")]
-        for pid in living(pool):
-            os.kill(pid, signal.SIGKILL)
+        kill_idle(pool, *living(pool))
         assert pool.map(tasks.square, range(10)) == [i * i for i in range(10)]
         assert_full_strength(pool, 2, tmp_path)
     assert Scarce.refusals == []
@@ -186,10 +183,7 @@ def test_the_end_while_no_replacement_can_be_started(ctx: BaseContext, tmp_path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Scarce.refusals = [OSError(errno.EAGAIN, "no processes")] * 1000
-            pids = living(pool)
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: not pids & living(pool), LIMIT, "the end of all")
+            kill_idle(pool, *living(pool))
             result = pool.apply_async(tasks.square, (1,))
             result.wait(0.1)
             ender = threading.Thread(target=pool.terminate)

@@ -28,6 +28,7 @@ from tests.survival.support.ways import (
     assert_full_strength,
     assert_survives_pickling,
     fresh_tally,
+    kill_idle,
     living,
     pipe_transport,
     runs,
@@ -68,8 +69,7 @@ def test_a_program_that_a_task_leaves_running(make_pool: MakePool, close_fds: bo
         pool.apply(deeds.leave_a_program, (pids, close_fds))
     try:
         assert_full_strength(pool, 2, tmp_path)  # the workers that left the programs have been replaced
-        os.kill(pid := min(living(pool)), signal.SIGKILL)
-        wait_for(lambda: pid not in living(pool), LIMIT, "its end")
+        kill_idle(pool, min(living(pool)))
         assert_full_strength(pool, 2, tmp_path)
         pool.terminate()
         pool.join()

@@ -29,7 +29,7 @@ from tests.support.levels import LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
-from tests.survival.support.ways import LIMIT, assert_full_strength, fresh_tally, living, runs
+from tests.survival.support.ways import LIMIT, assert_full_strength, fresh_tally, kill_idle, living, runs
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -208,10 +208,7 @@ def test_an_import_in_progress_at_the_moment_of_a_fork(
     try:
         entered.wait()
         pool.map(tasks.square, range(4))
-        pids = living(pool)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not pids & living(pool), LIMIT, "the end of all that were killed")
+        kill_idle(pool, *living(pool))
         assert_full_strength(pool, 2, tmp_path)
         result = pool.apply_async(chores.call_by_name, (str(tmp_path), "slow_module", "answer"))
         result.wait(0.2)

@@ -81,7 +81,7 @@ class Guard:
         self.watches: bool = watches
         self.refuses: bool = refuses
         self._resets = resets and plan is not None
-        self._makes = makes and plan is not None
+        self._makes = makes
         self._snapshot: Snapshot | None = None
         self._surroundings: Surroundings | None = None
         self._detector: Any = None

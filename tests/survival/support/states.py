@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from poolsafe import IsolatedPool
 from tests.support import tasks
-from tests.support.gates import Gate, Tally, wait_for
+from tests.support.gates import Gate, Tally, process_state, wait_for
+from tests.support.leaks import descendants
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
 
@@ -84,7 +85,7 @@ def deaf_and_stopped(pool: IsolatedPool, folder: Path) -> State:
 def stop_workers(pool: IsolatedPool) -> None:
     for pid in _pids(pool):
         os.kill(pid, signal.SIGSTOP)
-        wait_for(lambda pid=pid: _state(pid) in "TZ", what="its stop")
+        wait_for(lambda pid=pid: process_state(pid) in "TZ", what="its stop")
 
 
 def continue_workers(pool: IsolatedPool) -> None:
@@ -96,14 +97,9 @@ def _pids(pool: IsolatedPool) -> Iterator[int]:
     """The workers, each before the processes that it has forked for its tasks, so that it forks no more of them."""
     for process in pool._pool:
         yield process.pid
-        for pid in map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
-            wait_for(lambda pid=pid: _state(pid) in "STZ", what="its turn or its task, past its first steps")
+        for pid in descendants(process.pid):
+            wait_for(lambda pid=pid: process_state(pid) in "STZ", what="its turn or its task, past its first steps")
             yield pid
-
-
-def _state(pid: int) -> str:
-    """As the letter in ``/proc``."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 STATES: dict[str, Callable[[IsolatedPool, Path], State]] = {

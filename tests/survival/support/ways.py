@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -233,6 +234,18 @@ def assert_full_strength(pool: IsolatedPool, workers: int, folder: Path) -> None
 def living(pool: IsolatedPool) -> set[int]:
     """Process ids of the pool's live workers."""
     return {process.pid for process in pool._pool if process.is_alive()}
+
+
+def kill_idle(pool: IsolatedPool, *pids: int) -> None:
+    """Kill workers that have nothing to do.
+
+    Where each has a process for its tasks, which could begin one more before it dies with the worker, their end is
+    waited for; else what is submitted next must find its way right after the kill.
+    """
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    if FRESH:
+        wait_for(lambda: living(pool).isdisjoint(pids), LIMIT, "the end of what was killed")
 
 
 # Errors
