@@ -13,7 +13,7 @@ import pytest
 from poolsafe.engine import messages, template
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.page import IDLE, RUNNING
-from tests.support.gates import Gate, Tally, process_is_gone, wait_for
+from tests.support.gates import Gate, Tally, process_is_gone, process_state, wait_for
 from tests.support.tasks import grow, square
 from tests.survival.support import deeds
 
@@ -51,6 +51,20 @@ def test_a_child_that_is_killed_while_it_waits_takes_the_worker_along(worker: Ha
     assert worker.ended() == -signal.SIGKILL
     frames, unread, begun = worker.worker.last_words()
     assert (frames, unread, begun.phase) == ([], frozenset(), IDLE)
+
+
+def test_a_child_begins_nothing_when_its_worker_is_about_to_end(worker: Handle) -> None:
+    """As a process that is signalled while it waits; SIGKILL would end it before it can be looked at."""
+    child = holder(worker)
+    worker.wait_until_asleep()  # and so it has given the turn
+    worker.wait_until_stopped()
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.call(3, square, 3)
+    wait_for(lambda: process_state(child) in "Z", what="the end of the process that waited")
+    os.kill(worker.pid, signal.SIGCONT)
+    assert worker.ended() == -signal.SIGTERM
+    frames, _, begun = worker.worker.last_words()
+    assert (frames, begun.phase) == ([], IDLE)
 
 
 def test_a_child_that_dies_in_the_middle_of_an_answer_takes_the_worker_along(worker: Handle) -> None:

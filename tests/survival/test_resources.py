@@ -93,7 +93,7 @@ def test_workers_hold_nothing_of_their_siblings_for_long(make_pool: MakePool, tm
     assert_full_strength(pool, 2, tmp_path)
     first = max(count for _, count in pool.map(chores.descriptors, range(20), 1))
     for _ in range(8):
-        kill_idle(pool, min(living(pool)))
+        kill_idle(min(living(pool)))
         assert_full_strength(pool, 2, tmp_path)
     assert max(count for _, count in pool.map(chores.descriptors, range(20), 1)) <= first
 
@@ -167,7 +167,7 @@ def test_replacements_that_cannot_be_started_for_a_while(ctx: BaseContext, tmp_p
         warnings.simplefilter("always")
         assert_full_strength(pool, 2, tmp_path)
         Scarce.refusals = [OSError(errno.EAGAIN, "no processes"), MemoryError("no memory"), OSError(errno.EMFILE, "-")]
-        kill_idle(pool, *living(pool))
+        kill_idle(*living(pool))
         assert pool.map(tasks.square, range(10)) == [i * i for i in range(10)]
         assert_full_strength(pool, 2, tmp_path)
     assert Scarce.refusals == []
@@ -183,7 +183,7 @@ def test_the_end_while_no_replacement_can_be_started(ctx: BaseContext, tmp_path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Scarce.refusals = [OSError(errno.EAGAIN, "no processes")] * 1000
-            kill_idle(pool, *living(pool))
+            kill_idle(*living(pool))
             result = pool.apply_async(tasks.square, (1,))
             result.wait(0.1)
             ender = threading.Thread(target=pool.terminate)

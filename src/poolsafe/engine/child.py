@@ -19,7 +19,7 @@ from collections.abc import Callable
 from time import perf_counter, sleep
 from typing import Any, Protocol
 
-from . import messages
+from . import messages, signals
 from .ends import End, ParentGone
 from .memory import resident
 from .messages import Request, dumps, frame, loads, safe_str
@@ -130,7 +130,7 @@ class Worker:
         """In a process that was forked to serve in the place of another.
 
         Args:
-            maker: The process that forked it, without which it takes no request.
+            maker: The process that forked it, without which it begins nothing.
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
         self._maker = maker
@@ -150,9 +150,8 @@ class Worker:
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
         request, whole = self._end.receive()
-        if self._maker and os.getppid() != self._maker:
-            # Its death is ours in a moment: the last process that still holds the lifeline may be starting.
-            raise ParentGone
+        if self._maker and (os.getppid() != self._maker or signals.is_being_ended(self._maker)):
+            raise ParentGone  # its death will be ours in a moment, and what is not begun goes on elsewhere
         if request.kind == messages.STOP:
             return False
         self._take_up(request.job, request.start)

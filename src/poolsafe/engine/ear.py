@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from . import signals
@@ -25,16 +26,18 @@ class Ear:
 
     Args:
         cut_signal: By which the parent asks for the end of an item.
+        on_term: Called when SIGTERM has come, at once.
 
     Attributes:
         terminated: Whether SIGTERM has come.
         cut_asked: Whether the other one has.
     """
 
-    def __init__(self, cut_signal: int) -> None:
+    def __init__(self, cut_signal: int, on_term: Callable[[], object]) -> None:
         self.terminated: bool = False
         self.cut_asked: bool = False
         self._cut_signal = cut_signal
+        self._tell = on_term
         self._handlers: dict[int, Any] = {}
         self._mask: signals.Mask = frozenset()
         self._wake, self._waker = pipe()
@@ -76,6 +79,7 @@ class Ear:
 
     def _on_term(self, *_: object) -> None:
         self.terminated = True
+        self._tell()
 
     def _on_cut(self, *_: object) -> None:
         self.cut_asked = True

@@ -6,8 +6,9 @@ first (signal(7), "process-directed"), and the main thread then sleeps on: Ctrl-
 of the engine block everything for their whole life. Threads that run users' code (callbacks, input iterators) do not,
 because programs that are started there inherit the mask.
 
-Used by: supervisor and channels (their threads), workers (starting a process), child (the mask it is to have). What may
-go wrong: nothing; where there are no masks (Windows), nothing is done.
+Used by: supervisor and channels (their threads), workers (starting a process), child (the mask it is to have, and
+whether the process that forked it is being ended). What may go wrong: nothing; where there are no masks (Windows),
+nothing is done.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -28,9 +29,50 @@ _HAS_MASKS = hasattr(signal, "pthread_sigmask")
 Mask = frozenset[int]
 
 
+def bits(numbers: Iterable[int]) -> int:
+    """These signals as a mask of bits."""
+    return sum(1 << number - 1 for number in set(numbers))
+
+
+_TERM = bits([signal.SIGTERM])
+#: What ends no process by default.
+_HARMLESS = bits(
+    getattr(signal, name)
+    for name in ("SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")
+    if hasattr(signal, name)
+)
+
+
 def current_mask() -> Mask:
     """What the calling thread blocks."""
     return frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, ())) if _HAS_MASKS else frozenset()
+
+
+def sets_of(process: int | str, *fields: str) -> list[int] | None:
+    """Sets of signals in `/proc/PID/status` (proc(5)), as `bits`; None where nobody can tell."""
+    try:
+        fd = os.open(f"/proc/{process}/status", os.O_RDONLY)
+        try:
+            status = os.read(fd, 8192)
+        finally:
+            os.close(fd)
+        return [int(status.partition(f"\n{field}:".encode())[2].split(None, 1)[0], 16) for field in fields]
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def is_being_ended(pid: int) -> bool:
+    """Whether a process has been sent what ends it, and has not come to that yet; False where nobody can tell.
+
+    A signal is pending from the moment at which `kill` returns; one that nothing holds off stays so, for the process as
+    a whole, until it is a zombie (signal(7)). SIGTERM ends ours in good order.
+    """
+    sets = sets_of(pid, "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    if sets is None:
+        return False
+    one, whole, blocked, ignored, caught = sets
+    held_off = (blocked | ignored | caught | _HARMLESS) & ~_TERM
+    return bool((one | whole) & ~held_off)
 
 
 def kill_group(leader: int) -> None:

@@ -103,7 +103,7 @@ class Template:
         self._terminated_since: float | None = None
         self._owing = 0  # the doom for which nothing was found at hand
         self._families = not setup.daemon
-        self._ear = Ear(CUT_SIGNAL)
+        self._ear = Ear(CUT_SIGNAL, lambda: self._page.doom(255))  # no child begins anything any more
         self._poll = select.poll()
         self._poll.register(self._ear.fileno(), select.POLLIN)
         if self._outer.fileno() >= 0 and not self._outer.armed:

@@ -19,6 +19,8 @@ import types
 import warnings
 from typing import Any
 
+from tests.support.levels import FRESH
+
 from .kind import Kind, held
 
 
@@ -124,5 +126,5 @@ if len(getattr(os, "sched_getaffinity", lambda _: ())(0)) > 1:
     KINDS["processors"] = Kind(
         lambda: len(os.sched_getaffinity(0)), lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     )
-if not gc.get_freeze_count():  # some Pythons freeze what they begin with
+if FRESH or not gc.get_freeze_count():  # some Pythons freeze what they begin with; so do our workers at level fork
     KINDS["frozen objects"] = Kind(lambda: gc.get_freeze_count() > 0, gc.freeze)

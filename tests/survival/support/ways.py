@@ -236,16 +236,10 @@ def living(pool: IsolatedPool) -> set[int]:
     return {process.pid for process in pool._pool if process.is_alive()}
 
 
-def kill_idle(pool: IsolatedPool, *pids: int, signum: int = signal.SIGKILL) -> None:
-    """Kill workers that have nothing to do.
-
-    Where each has a process for its tasks, which could begin one more before it dies with the worker, their end is
-    waited for; else what is submitted next must find its way right after the kill.
-    """
+def kill_idle(*pids: int, signum: int = signal.SIGKILL) -> None:
+    """Kill workers that have nothing to do; what is submitted next must find its way right after that."""
     for pid in pids:
         os.kill(pid, signum)
-    if FRESH:
-        wait_for(lambda: living(pool).isdisjoint(pids), LIMIT, "the end of what was killed")
 
 
 # Errors
