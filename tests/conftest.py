@@ -19,7 +19,7 @@ from hypothesis import settings
 
 from tests.support import leaks
 from tests.support.gates import Gate, Tally
-from tests.support.levels import FRESH
+from tests.support.levels import FRESH, LASTING
 from tests.support.turns import by_turns
 
 # Examples must not fail because the machine is busy; what is slow is caught by the limit per test.
@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     idle = by_turns(items)
     if FRESH:
         idle.update(item for item in items if item.get_closest_marker("reused"))
+    if not LASTING:
+        idle.update(item for item in items if item.get_closest_marker("lasting"))
     if idle:
         config.hook.pytest_deselected(items=list(idle))
         items[:] = [item for item in items if item not in idle]

@@ -12,3 +12,5 @@ import os
 LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
 #: Whether every task has a process of its own there.
 FRESH = LEVEL in ("fork", "process")
+#: Whether a worker outlives its tasks there, by each start method.
+LASTING = LEVEL != "process"

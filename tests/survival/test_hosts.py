@@ -49,11 +49,14 @@ def test_out_of_descriptors_at_start(start_method: str, tmp_path: Path) -> None:
     assert report(start_method, tmp_path, "out_of_descriptors_at_start") == "True True"
 
 
-@pytest.mark.parametrize("limit", ["without_descriptors", "under_a_file_size_limit"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param("without_descriptors", marks=pytest.mark.lasting), "under_a_file_size_limit"]
+)
 def test_large_arguments(start_method: str, limit: str, tmp_path: Path) -> None:
     assert report(start_method, tmp_path, f"large_arguments_{limit}") == "all"
 
 
+@pytest.mark.lasting
 def test_out_of_descriptors_at_a_respawn(start_method: str, tmp_path: Path) -> None:
     assert report(start_method, tmp_path, "out_of_descriptors_at_a_respawn") == "recovered"
 

@@ -41,6 +41,7 @@ from tests.survival.support.ways import (
     WAYS,
     assert_full_strength,
     assert_survives_pickling,
+    assert_unreplaced,
     assert_worded,
     fresh_tally,
     living,
@@ -75,7 +76,7 @@ def check(pool: IsolatedPool, folder: Path, deed: Any, expect: Expect, *, begun:
     for way in WAYS:
         survive(pool, way, folder, deed, expect, begun=begun)
     assert_full_strength(pool, 2, folder)
-    assert living(pool) == before, "no worker had to die for this"
+    assert_unreplaced(pool, before)
 
 
 # Arguments and items
@@ -173,7 +174,7 @@ def test_a_function_that_the_worker_cannot_import(
             Expect(TaskUnpicklingError, "only_in_the_parent", may_have_run=False)(error)
             assert_survives_pickling(error)
     assert_full_strength(pool, 2, tmp_path)
-    assert living(pool) == before
+    assert_unreplaced(pool, before)
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit])

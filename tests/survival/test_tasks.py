@@ -27,6 +27,7 @@ from tests.survival.support.ways import (
     WAYS,
     assert_full_strength,
     assert_survives_pickling,
+    assert_unreplaced,
     fresh_tally,
     kill_idle,
     living,
@@ -57,7 +58,7 @@ def test_a_task_whose_fork_raises_exits_or_dies(pool: IsolatedPool, tmp_path: Pa
     for deed in (deeds.fork_and_raise, deeds.fork_and_exit, deeds.fork_and_die):
         thrive(pool, tmp_path, deed, lambda value: value == "parent")
     assert_full_strength(pool, 2, tmp_path)
-    assert living(pool) == before
+    assert_unreplaced(pool, before)
 
 
 @pytest.mark.parametrize("close_fds", [True, False])
@@ -122,7 +123,7 @@ def test_a_task_that_runs_out_of_memory(pool: IsolatedPool, tmp_path: Path) -> N
     for way in WAYS:
         survive(pool, way, tmp_path, deeds.run_out_of_memory, expect)
     assert_full_strength(pool, 2, tmp_path)
-    assert living(pool) == before
+    assert_unreplaced(pool, before)
 
 
 def test_a_task_that_never_stops_recursing(pool: IsolatedPool, tmp_path: Path) -> None:

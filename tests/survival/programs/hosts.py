@@ -25,7 +25,7 @@ from tests.support.gates import Tally, wait_for
 from tests.support.levels import FRESH, LEVEL
 from tests.survival.support import chores, deeds
 from tests.survival.support.programs import main
-from tests.survival.support.ways import LIMIT, assert_full_strength, living
+from tests.survival.support.ways import LIMIT, assert_full_strength, assert_unreplaced, living
 
 
 def _exercise(method: str, folder: Path) -> list[WorkerLost]:
@@ -240,12 +240,12 @@ def forked_child(method: str, folder: Path, end: str) -> None:
             os._exit(0)
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert living(pool) == pids
+    assert_unreplaced(pool, pids)
     gate.open()
     assert held.get(LIMIT) in pids or FRESH
     assert next(iterator) in pids or FRESH
     assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
-    assert living(pool) == pids or LEVEL == "process"
+    assert_unreplaced(pool, pids)
     refusals = (folder / "refusals").read_text().split()
     pool.terminate()
     pool.join()

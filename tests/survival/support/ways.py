@@ -20,7 +20,7 @@ from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support.gates import Tally, wait_for
-from tests.support.levels import FRESH, LEVEL
+from tests.support.levels import FRESH, LASTING, LEVEL
 from tests.survival.support.chores import Chore, do, meet
 
 #: Seconds within which anything must be over. It takes well under one; a loaded machine must not fail honest tests.
@@ -234,6 +234,11 @@ def assert_full_strength(pool: IsolatedPool, workers: int, folder: Path) -> None
 def living(pool: IsolatedPool) -> set[int]:
     """Process ids of the pool's live workers."""
     return {process.pid for process in pool._pool if process.is_alive()}
+
+
+def assert_unreplaced(pool: IsolatedPool, before: set[int]) -> None:
+    """No worker had to die; where each lives for a single task, nobody can tell."""
+    assert living(pool) == before or not LASTING
 
 
 def kill_idle(*pids: int, signum: int = signal.SIGKILL) -> None:
