@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 from .callbacks import Callbacks
 from .engine.latch import Latch, Waiters
 from .engine.messages import VALUE
-from .engine.state import BROKEN, TERMINATED, Job, held_by
+from .engine.state import BROKEN, CANCELLED, TERMINATED, Job, held_by
 from .errors import WrongProcess
 from .failures import Outcome, TaskCancelled, decode
 
@@ -251,6 +251,8 @@ class AsyncResult(stdlib.ApplyResult[T]):
 class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     """The result of a whole map: the list of values, or the exception of its first item that failed.
 
+    One that was called off is cancelled, though an item may have failed before.
+
     Args:
         length: Number of items.
         others: As for `AsyncResult`.
@@ -288,7 +290,8 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     @staticmethod
     def _decode(outcome: Any) -> tuple[bool, Any]:
         values = []
-        for index, item in enumerate(outcome):
+        called_off = [item for item in outcome if type(item) is Outcome and item.kind == CANCELLED]
+        for index, item in enumerate(called_off or outcome):
             success, value = decode(item if type(item) is Outcome else Outcome(VALUE, item, index))
             if not success:
                 return False, value

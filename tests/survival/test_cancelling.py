@@ -90,6 +90,19 @@ def test_a_whole_map(pool: IsolatedPool, tmp_path: Path) -> None:
     assert_full_strength(pool, 2, tmp_path)
 
 
+def test_a_map_of_which_an_item_has_failed(pool: IsolatedPool, tmp_path: Path) -> None:
+    arrivals = Tally(tmp_path / "arrivals")
+    deeds = [limits.raise_value_error, limits.be_deaf]
+    result = pool.starmap_async(limits.note_and, [(arrivals, deed) for deed in deeds], 1)
+    begun(arrivals, 2)
+    wait_for(lambda: result._number_left == 1, LIMIT, "the failure")
+    assert result.cancel()
+    with pytest.raises(TaskCancelled):
+        result.get(LIMIT)
+    assert result.cancelled()
+    assert_full_strength(pool, 2, tmp_path)
+
+
 def test_one_that_is_done_stays_so(pool: IsolatedPool) -> None:
     result = pool.apply_async(tasks.square, (4,))
     assert result.get(LIMIT) == 16
