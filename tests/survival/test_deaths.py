@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from poolsafe import IsolatedPool, TaskExited, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.support.levels import FRESH
+from tests.support.levels import FRESH, LEVEL
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
@@ -28,6 +29,7 @@ from tests.survival.support.ways import (
     LIMIT,
     WAYS,
     assert_full_strength,
+    assert_unreplaced,
     assert_worded,
     fresh_tally,
     kill_idle,
@@ -81,7 +83,7 @@ def test_sys_exit_costs_the_task_and_not_the_worker(pool: IsolatedPool, status: 
     for way in ways_under(pool):
         survive(pool, way, tmp_path, partial(tasks.exit_softly, status), expect)
     assert_full_strength(pool, 2, tmp_path)
-    assert living(pool) == before
+    assert_unreplaced(pool, before)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,38 @@ def test_a_worker_killed_at_start_up_is_replaced(make_pool: MakePool, gate: Any,
     go.open()
     assert [result.get(LIMIT) for result in results] == [i * i for i in range(8)]
     assert_full_strength(pool, 2, tmp_path)
+
+
+class Held:
+    """Where it is loaded, it waits."""
+
+    def __init__(self, gate: Any, arrivals: Tally) -> None:
+        self._wait = gate, arrivals
+
+    def __reduce__(self) -> Any:
+        return chores.wait_at, self._wait
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_ctrl_c_that_comes_to_workers_before_they_can_ignore_it(
+    ctx: BaseContext, gate: Any, tally: Tally, tmp_path: Path
+) -> None:
+    go = gate("go")
+
+    class Slow(IsolatedPool):
+        @staticmethod
+        def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
+            process = ctx.Process(*args, **kwds)
+            process.held = Held(go, tally)
+            return process
+
+    with Slow(2, context=ctx, isolation=LEVEL) as pool:
+        result = pool.map_async(tasks.square, range(8))
+        for pid in tally.wait(2)[:2]:
+            os.kill(int(pid), signal.SIGINT)
+        go.open()
+        assert result.get(LIMIT) == [i * i for i in range(8)]
+        assert_full_strength(pool, 2, tmp_path)
 
 
 def test_all_workers_killed_at_once(make_pool: MakePool, gate: Any, tally: Tally, tmp_path: Path) -> None:

@@ -121,7 +121,9 @@ class Mortuary:
         owner.tally.add_times(*worker.times())
         starting = owner.engine.lanes[lane].state == STARTING
         pid = worker.serving if begun.phase or starting else worker.pid
-        fate = Fate(pid, code, cut_off, stack=worker.take_stack(), said=worker.said())
+        interrupted = starting and code == 1 and worker.hears_ctrl_c
+        stack, said = worker.take_stack(), worker.said()
+        fate = Fate(pid, code, cut_off, stack=stack, said=said, interrupted=interrupted)
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 

@@ -34,7 +34,8 @@ def bits(numbers: Iterable[int]) -> int:
     return sum(1 << number - 1 for number in set(numbers))
 
 
-_TERM = bits([signal.SIGTERM])
+#: What ends a worker though it is caught: by us, in good order; by `faulthandler`, which then tells where it was.
+_ENDS = bits({signal.SIGTERM} | FAULTS)
 #: What ends no process by default.
 _HARMLESS = bits(
     getattr(signal, name)
@@ -65,13 +66,13 @@ def is_being_ended(pid: int) -> bool:
     """Whether a process has been sent what ends it, and has not come to that yet; False where nobody can tell.
 
     A signal is pending from the moment at which `kill` returns; one that nothing holds off stays so, for the process as
-    a whole, until it is a zombie (signal(7)). SIGTERM ends ours in good order.
+    a whole, until it is a zombie (signal(7)).
     """
     sets = sets_of(pid, "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
     if sets is None:
         return False
     one, whole, blocked, ignored, caught = sets
-    held_off = (blocked | ignored | caught | _HARMLESS) & ~_TERM
+    held_off = (blocked | ignored | caught | _HARMLESS) & ~_ENDS
     return bool((one | whole) & ~held_off)
 
 

@@ -41,6 +41,10 @@ class Worker(Protocol):
     def exitcode(self) -> int | None:
         """Its exit code, or None while it lives or when nobody can tell."""
 
+    @property
+    def hears_ctrl_c(self) -> bool:
+        """Whether Ctrl-C ends it while it starts, with the exit code 1."""
+
     def lives(self) -> bool:
         """Whether it is certain that the process has not ended."""
 
@@ -122,7 +126,15 @@ class PersistentWorker:
         code = self._code()
         # A fork server tells a status once. When two threads ask at the same moment, as by `active_children()`, the one
         # that comes too late makes `Process` say 255 for ever after.
-        return None if code == 255 and getattr(self.process, "_start_method", None) == "forkserver" else code
+        return None if code == 255 and self._by_server else code
+
+    @property
+    def hears_ctrl_c(self) -> bool:
+        return self._by_server  # others begin with the mask of the thread that starts them
+
+    @property
+    def _by_server(self) -> bool:
+        return getattr(self.process, "_start_method", None) == "forkserver"
 
     def _code(self) -> int | None:
         try:

@@ -54,6 +54,10 @@ class FakeWorker:
     def end_item(self, attempt: int) -> None:
         self.signals.append(attempt)
 
+    @property
+    def hears_ctrl_c(self) -> bool:
+        return False
+
     def lives(self) -> bool:
         return self.living
 
