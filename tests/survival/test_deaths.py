@@ -274,6 +274,20 @@ def test_a_task_that_cuts_its_worker_off(pool: IsolatedPool, deed: Any, tmp_path
     assert_full_strength(pool, 2, tmp_path)
 
 
+def test_a_task_that_becomes_another_program_and_leaves_a_fork(pool: IsolatedPool, tmp_path: Path) -> None:
+    """What it has forked must not keep open what tells of that."""
+    pids = fresh_tally(tmp_path)
+    try:
+        with pytest.raises(WorkerLost) as caught:
+            pool.apply_async(deeds.exec_beside_a_fork, (pids,)).get(LIMIT)
+        assert "descriptor" in caught.value.cause
+        assert_full_strength(pool, 2, tmp_path)
+        assert not process_is_gone(int(pids.entries()[0])), "the test proves nothing unless the fork lives"
+    finally:
+        for pid in pids.entries():
+            os.kill(int(pid), signal.SIGKILL)
+
+
 def test_items_beside_one_that_closes_every_descriptor(pool: IsolatedPool, tmp_path: Path) -> None:
     """What such a worker had finished is not lost, one item at most is, and nothing runs twice.
 

@@ -110,30 +110,39 @@ class Worker:
         self._after = after
         self._out = Outbox(end, page)
         self._most = most
-        self._copy = False
+        self._copy = self._serves = False
+        self._others: tuple[int, ...] = ()
         self._maker = 0
         self._limited = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._mark_copy)
 
     def _mark_copy(self) -> None:
-        # A task that forks and returns in both processes: the copy must neither answer nor take another task.
+        # A task that forks and returns in both processes: the copy must neither answer nor take another task. Nor must
+        # it keep open what tells by its end that this process is gone, or has become another program.
         self._copy = True
         tell_nothing()
+        if self._serves:
+            self._serves = False
+            self._end.close()
+            for fd in self._others:
+                os.close(fd)
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""
         while self.serve_next():
             pass
 
-    def begin_anew(self, maker: int, *, renew: bool) -> None:
+    def begin_anew(self, maker: int, *others: int, renew: bool) -> None:
         """In a process that was forked to serve in the place of another.
 
         Args:
+            others: Descriptors by which that one knows that this one lives.
             maker: The process that forked it, without which it begins nothing.
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
         self._maker = maker
+        self._others = others
         self._copy = False
         tell_again_where_it_crashes()
         self._busy = self._page.times()[0]
@@ -149,6 +158,7 @@ class Worker:
 
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
+        self._serves = True
         request, whole = self._end.receive()
         if self._maker and (os.getppid() != self._maker or signals.is_being_ended(self._maker)):
             raise ParentGone  # its death will be ours in a moment, and what is not begun goes on elsewhere

@@ -43,6 +43,9 @@ class End(Protocol):
             ParentGone: There is nobody to read them.
         """
 
+    def close(self) -> None:
+        """Lets go of it: where another process goes on using it."""
+
     def keep_private(self) -> None:
         """Makes sure that programs which a task starts do not inherit the channel."""
 
@@ -79,7 +82,7 @@ class SocketEnd:
         self.__init__(socket.socket(fileno=requests.detach()), socket.socket(fileno=replies.detach()))  # type: ignore[misc]
 
     def close(self) -> None:
-        """Closes both; the parent does, once the worker has its own."""
+        """Closes both; the parent does, once the worker has its own, and what the worker forks."""
         self._requests.close()
         self._replies.close()
 
@@ -156,7 +159,7 @@ class PipeEnd:
         self._file: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Closes it; the parent does, once the worker has its own."""
+        """Closes it; the parent does, once the worker has its own, and what the worker forks."""
         self._connection.close()
 
     def keep_private(self) -> None:

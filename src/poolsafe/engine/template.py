@@ -313,7 +313,7 @@ class Template:
             stderr.own(True)
             worker = self._worker or make(self._setup)
             if isinstance(worker, Worker):
-                worker.begin_anew(self._pid, renew=self._worker is not None)
+                worker.begin_anew(self._pid, speaker, renew=self._worker is not None)
                 worker.rehearse()
             if os.read(turns, 1):
                 goes_on = self._serve_next(worker)

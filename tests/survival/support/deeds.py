@@ -45,6 +45,16 @@ def exec_a_program_that_stays() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-S", "-c", "import signal; signal.pause()"])
 
 
+def exec_beside_a_fork(pids: Tally) -> NoReturn:
+    """Become another program while a bare fork of the worker lives on, which has all that the worker had open."""
+    pid = os.fork()
+    if not pid:
+        while True:
+            signal.pause()
+    pids.add(pid)
+    exec_a_program_that_stays()
+
+
 def close_every_descriptor() -> None:
     """Close everything that is open but the standard streams, the pool's channel among it."""
     os.closerange(3, 4096)
