@@ -137,8 +137,8 @@ class Worker:
         """In a process that was forked to serve in the place of another.
 
         Args:
-            others: Descriptors by which that one knows that this one lives.
             maker: The process that forked it, without which it begins nothing.
+            others: Descriptors by which that one knows that this one lives.
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
         self._maker = maker

@@ -72,7 +72,7 @@ def is_being_ended(pid: int) -> bool:
     if sets is None:
         return False
     one, whole, blocked, ignored, caught = sets
-    held_off = (blocked | ignored | caught | _HARMLESS) & ~_ENDS
+    held_off = blocked | ignored | _HARMLESS | (caught & ~_ENDS)
     return bool((one | whole) & ~held_off)
 
 
