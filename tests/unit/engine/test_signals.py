@@ -105,3 +105,42 @@ def test_where_there_are_no_masks_nothing_is_done(monkeypatch: pytest.MonkeyPatc
         assert current_mask() == frozenset()
     monkeypatch.undo()
     assert signal.SIGUSR1 not in current_mask()
+
+
+@pytest.mark.parametrize(
+    ("number", "how", "ends"),
+    [
+        (signal.SIGTERM, "caught", True),  # by us, in a template
+        (signal.SIGABRT, "caught", True),  # by faulthandler
+        (signal.SIGUSR1, "default", True),
+        (signal.SIGUSR1, "caught", False),
+        (signal.SIGUSR1, "ignored", False),
+        (signal.SIGUSR1, "blocked", False),
+        (signal.SIGABRT, "blocked", False),
+        (signal.SIGCHLD, "default", False),
+    ],
+)
+def test_whether_a_process_is_being_ended(number: int, how: str, ends: bool) -> None:
+    """It is stopped, so the signal stays pending; SIGKILL would end it all the same."""
+    handlers = {"caught": lambda *_: None, "ignored": signal.SIG_IGN}
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        signal.signal(number, handlers.get(how, signal.SIG_DFL))  # type: ignore[arg-type]
+        signal.pthread_sigmask(signal.SIG_SETMASK, {number} if how == "blocked" else ())
+        os.write(tell, b"r")
+        while True:
+            signal.pause()
+    try:
+        os.read(ready, 1)
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
+        assert not signals.is_being_ended(pid)
+        os.kill(pid, number)
+        assert signals.is_being_ended(pid) is ends
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(tell)
+    assert not signals.is_being_ended(pid), "there is none"
