@@ -290,10 +290,11 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     @staticmethod
     def _decode(outcome: Any) -> tuple[bool, Any]:
         values = []
-        called_off = [item for item in outcome if type(item) is Outcome and item.kind == CANCELLED]
-        for index, item in enumerate(called_off or outcome):
+        for index, item in enumerate(outcome):
             success, value = decode(item if type(item) is Outcome else Outcome(VALUE, item, index))
             if not success:
-                return False, value
+                found = (other for other in outcome if type(other) is Outcome and other.kind == CANCELLED)
+                called_off = next(found, None)
+                return (False, value) if called_off is None else decode(called_off)
             values.append(value)
         return True, values

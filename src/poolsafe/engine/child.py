@@ -130,6 +130,7 @@ class Worker:
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""
+        self._serves = True
         while self.serve_next():
             pass
 
@@ -143,7 +144,7 @@ class Worker:
         """
         self._maker = maker
         self._others = others
-        self._copy = False
+        self._copy, self._serves = False, True
         tell_again_where_it_crashes()
         self._busy = self._page.times()[0]
         if renew:
@@ -158,7 +159,6 @@ class Worker:
 
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
-        self._serves = True
         request, whole = self._end.receive()
         if self._maker and (os.getppid() != self._maker or signals.is_being_ended(self._maker)):
             raise ParentGone  # its death will be ours in a moment, and what is not begun goes on elsewhere

@@ -6,7 +6,7 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
     8   u32 index of the item at hand       16  u32 committed bytes of the log
                                             24  f64 seconds at work, 32 f64 of them in putting things back
                                             40  f64 since when it is in this phase (time.monotonic)
-                                            48  u8  begin nothing more (from 1), or go on (0); the parent sets it
+                                            48  u8  begin nothing more (from 1), or go on (0)
                                             52  u32 process that has its turn, where several serve in turn
     64  u64 job, 72 u32 item, 76 u32 bytes  80  what was written to stderr in this item: the end of it
                                           2128  log: frames of finished items, exactly as they would be sent
