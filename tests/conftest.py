@@ -19,8 +19,8 @@ from hypothesis import settings
 
 from tests.support import leaks
 from tests.support.gates import Gate, Tally
-from tests.support.levels import FRESH, LASTING
-from tests.support.turns import by_turns
+from tests.support.levels import FRESH, lasting
+from tests.support.turns import by_turns, method_of
 
 # Examples must not fail because the machine is busy; what is slow is caught by the limit per test.
 settings.register_profile("default", deadline=None)
@@ -39,8 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     idle = by_turns(items)
     if FRESH:
         idle.update(item for item in items if item.get_closest_marker("reused"))
-    if not LASTING:
-        idle.update(item for item in items if item.get_closest_marker("lasting"))
+    idle.update(item for item in items if item.get_closest_marker("lasting") and not lasting(method_of(item)))
     if idle:
         config.hook.pytest_deselected(items=list(idle))
         items[:] = [item for item in items if item not in idle]

@@ -12,5 +12,8 @@ import os
 LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
 #: Whether every task has a process of its own there.
 FRESH = LEVEL in ("fork", "process")
-#: Whether a worker outlives its tasks there, by each start method.
-LASTING = LEVEL != "process"
+
+
+def lasting(start_method: str) -> bool:
+    """Whether a worker outlives its tasks there; under fork it is what the processes of tasks are forked from."""
+    return LEVEL != "process" or start_method == "fork"

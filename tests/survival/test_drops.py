@@ -19,7 +19,7 @@ import pytest
 from poolsafe import IsolatedPool
 from tests.support import tasks
 from tests.support.gates import process_is_gone, wait_for
-from tests.support.levels import LASTING, LEVEL
+from tests.support.levels import LEVEL, lasting
 from tests.survival.conftest import RESET
 from tests.survival.support.states import queued
 from tests.survival.support.ways import LIMIT, living, runs
@@ -107,7 +107,7 @@ def test_pool_result_and_iterator_are_dropped_in_any_order(ctx: BaseContext) -> 
     for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
         pool: Any = IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL)
         pids = living(pool)
-        work = range(50 if LASTING else 5)
+        work = range(50 if lasting(str(ctx.get_start_method())) else 5)
         box: list[Any] = [pool, pool.map_async(tasks.square, work), pool.imap(tasks.square, work)]
         gone = weakref.ref(pool)
         del pool

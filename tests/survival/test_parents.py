@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.levels import FRESH, LASTING
+from tests.support.levels import FRESH, lasting
 from tests.survival.support.cases import spread
 from tests.survival.support.programs import Program
 from tests.survival.support.ways import pipe_transport
@@ -26,7 +26,7 @@ DEATHS = [signal.SIGKILL, signal.SIGTERM]
 
 def assert_quiet(program: Program) -> None:
     """Nothing on stderr; where others are always starting, `multiprocessing` may say of one that it could not."""
-    assert program.err == "" or not LASTING
+    assert program.err == "" or not lasting(program.start_method)
 
 
 @pytest.mark.parametrize(("start_method", "where"), spread(WAITS, "map", "join"))

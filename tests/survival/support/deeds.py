@@ -45,13 +45,17 @@ def exec_a_program_that_stays() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-S", "-c", "import signal; signal.pause()"])
 
 
-def exec_beside_a_fork(pids: Tally) -> NoReturn:
-    """Become another program while a bare fork of the worker lives on, which has all that the worker had open."""
+def _leave_a_fork(pids: Tally) -> None:
     pid = os.fork()
     if not pid:
         while True:
             signal.pause()
     pids.add(pid)
+
+
+def exec_beside_a_fork(pids: Tally) -> NoReturn:
+    """Become another program while a bare fork of the worker lives on, which has all that the worker had open."""
+    _leave_a_fork(pids)
     exec_a_program_that_stays()
 
 
@@ -74,11 +78,7 @@ def die_with_a_grandchild(pids: Tally) -> NoReturn:
 
 def die_with_a_fork(pids: Tally) -> NoReturn:
     """Die while a bare fork of the worker lives on, which holds all its descriptors, the sentinel among them."""
-    pid = os.fork()
-    if not pid:
-        while True:
-            signal.pause()
-    pids.add(pid)
+    _leave_a_fork(pids)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
 

@@ -41,6 +41,7 @@ class Program:
 
     def __init__(self, name: str, start_method: str, folder: Path, *args: str, **options: Any) -> None:
         self.folder = folder
+        self.start_method = start_method
         self.arrivals = Tally(folder / "arrivals")
         self._mark = f"{_MARK}={uuid.uuid4()}"
         # Output goes to files: a pipe would stay open in whatever outlives the program, and we would wait for that.

@@ -20,7 +20,7 @@ from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeError
 from tests.support.gates import Tally, wait_for
-from tests.support.levels import FRESH, LASTING, LEVEL
+from tests.support.levels import FRESH, LEVEL, lasting
 from tests.survival.support.chores import Chore, do, meet
 
 #: Seconds within which anything must be over. It takes well under one; a loaded machine must not fail honest tests.
@@ -238,7 +238,7 @@ def living(pool: IsolatedPool) -> set[int]:
 
 def assert_unreplaced(pool: IsolatedPool, before: set[int]) -> None:
     """No worker had to die; where each lives for a single task, nobody can tell."""
-    assert living(pool) == before or not LASTING
+    assert living(pool) == before or not lasting(pool._ctx.get_start_method())
 
 
 def kill_idle(*pids: int, signum: int = signal.SIGKILL) -> None:
