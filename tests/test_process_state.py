@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from poolsafe import IsolatedPool
-from tests.support.leaving import KINDS, OPEN, visit
+from tests.support.leaving import KINDS, OPEN, be_imported, visit
 from tests.support.levels import FRESH, LEVEL
 from tests.support.scripts import run_python
 
@@ -30,7 +30,8 @@ def kinds_that_leak(seen: list[object]) -> set[str]:
 
 @pytest.mark.parametrize("chunksize", [1, len(VISITS)])
 def test_no_task_sees_what_another_one_left(ctx: BaseContext, chunksize: int) -> None:
-    with IsolatedPool(1, context=ctx, isolation=LEVEL) as pool:
+    first = be_imported if FRESH else None
+    with IsolatedPool(1, first, context=ctx, isolation=LEVEL) as pool:
         assert kinds_that_leak(pool.map(visit, VISITS, chunksize)) == set()
 
 

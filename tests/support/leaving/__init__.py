@@ -18,6 +18,10 @@ OPEN: dict[str, Kind] = left_open.KINDS
 SOMETIMES = frozenset({"processors", "asyncio policy", "contextlib.chdir", "frozen objects"})
 
 
+def be_imported() -> None:
+    """An initializer: by its name it imports this package, once for all the processes that are forked after it."""
+
+
 def visit(name: str) -> Any:
     """The task: look, and then leave something behind."""
     kind = KINDS[name] if name in KINDS else OPEN[name]

@@ -15,8 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tests.support.gates import Gate, Tally
 from tests.survival.support.deeds import change_every_signal_handler
@@ -24,8 +23,7 @@ from tests.survival.support.deeds import change_every_signal_handler
 # Chores
 
 
-@dataclass(frozen=True)
-class Chore:
+class Chore(NamedTuple):
     """One task: count a run, do the deed, return the square of the index (or the deed's own value)."""
 
     index: int

@@ -14,9 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tests.support.gates import Tally
 from tests.support.tasks import kill_self
@@ -107,8 +106,7 @@ def die_in_the_middle_of_the_answer() -> bytes:
 # Copies and programs
 
 
-@dataclass(frozen=True)
-class ForkTwice:
+class ForkTwice(NamedTuple):
     """Return in two processes."""
 
     pids: Tally
