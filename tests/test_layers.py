@@ -110,6 +110,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.reports",
         "engine.poller",
         "engine.channels",
+        "engine.beginning",
         "engine.starting",
         "engine.workers",
         "engine.recipe",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.levels import LEVEL
 from tests.support.scripts import run_python
 
 HEAD = """
@@ -151,3 +152,59 @@ def test_replacement(program: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found: Any = json.loads(done.stdout)
     assert found == expected
+
+
+DRIFT = """
+def look():
+    from __main__ import FOUND
+    mask = os.umask(0o22)
+    os.umask(mask)
+    return [*FOUND, os.getcwd(), os.environ.get("DRIFT"), "/drift" in sys.path, sys.argv[1:], mask]
+
+# When the main module is imported, too.
+FOUND = [os.getcwd(), os.environ.get("DRIFT"), "/drift" in sys.path, sys.argv[1:]]
+
+if __name__ == "__main__":
+    method, level = sys.argv[1:]
+    with IsolatedPool(1, context=mp.get_context(method), isolation=level) as pool:
+        first = pool.apply(look)
+        os.environ["DRIFT"] = "1"
+        os.chdir("/")
+        sys.path.append("/drift")
+        sys.argv.append("drift")
+        os.umask(0o77)
+        replace(pool)
+        later = [pool.apply(look) for _ in range(3)]
+    print(json.dumps([method, first, *later]))
+"""
+
+
+def test_what_the_parent_changes_later_is_not_inherited(start_method: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(HEAD + DRIFT, encoding="utf-8")
+    done = run_python(script, start_method, LEVEL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    method, first, *later = json.loads(done.stdout)
+    assert method == start_method
+    assert first[4:] == [str(tmp_path), None, False, [method, LEVEL], 0o22]
+    assert later == [first] * 3
+
+
+HOMELESS = """
+if __name__ == "__main__":
+    method, level = sys.argv[1:]
+    os.mkdir("here")
+    os.chdir("here")
+    with IsolatedPool(1, context=mp.get_context(method), isolation=level) as pool:
+        pool.apply(abs, (-1,))
+        os.rmdir("../here")
+        replace(pool)
+        print(json.dumps([pool.apply(abs, (-i,)) for i in range(3)]))
+"""
+
+
+def test_a_directory_that_is_gone_hinders_no_worker(start_method: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(HEAD + HOMELESS, encoding="utf-8")
+    done = run_python(script, start_method, LEVEL, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "[0, 1, 2]\n"), done.stderr

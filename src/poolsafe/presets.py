@@ -15,6 +15,7 @@ worker is then replaced before its next task.
 from __future__ import annotations
 
 from .isolation.interpreter import (
+    argv,
     gc,
     import_system,
     int_max_str_digits,
@@ -59,6 +60,7 @@ __all__ = [
     "Preset",
     "ProcessState",
     "archive_formats",
+    "argv",
     "asyncio_policy",
     "calendar",
     "copyreg",

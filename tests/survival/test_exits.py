@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.levels import LEVEL
+from tests.support.scripts import run_python
 from tests.survival.support.cases import spread
 from tests.survival.support.programs import Program
 from tests.survival.support.states import STATES
@@ -102,3 +104,32 @@ def test_a_script_without_a_main_guard(start_method: str, tmp_path: Path) -> Non
             assert program.err.count("poolsafe.InitializerError") == 1
             assert "__main__" in program.err.rpartition("poolsafe.InitializerError")[2]
         program.leaves_nothing()
+
+
+AFTER_THE_SCRIPT = """\
+import multiprocessing, os, sys, threading
+from poolsafe import IsolatedPool, WorkerLost
+
+def square(i):
+    return i * i
+
+def go_on(pool):
+    threading.main_thread().join()  # which is when the script has run to its end
+    try:
+        pool.apply(os._exit, (1,))
+    except WorkerLost:
+        print([pool.apply(square, (i,)) for i in range(3)])
+    pool.terminate()
+    pool.join()
+
+if __name__ == "__main__":
+    pool = IsolatedPool(1, context=multiprocessing.get_context(sys.argv[1]), isolation=sys.argv[2])
+    threading.Thread(target=go_on, args=(pool,)).start()
+"""
+
+
+def test_workers_that_start_after_the_script_has_run_know_its_functions(start_method: str, tmp_path: Path) -> None:
+    """Python forgets then where the main module is, and `multiprocessing` has new processes do without it."""
+    (tmp_path / "program.py").write_text(AFTER_THE_SCRIPT)
+    done = run_python(tmp_path / "program.py", start_method, LEVEL, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1, 4]\n", "")

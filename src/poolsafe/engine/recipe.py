@@ -14,6 +14,7 @@ from multiprocessing import process
 from typing import Any
 
 from . import boot, signals, template
+from .beginning import Beginning
 from .channels import Channel, PipeChannel, SocketChannel
 from .imports import importing_here
 from .lifeline import Lifeline
@@ -84,6 +85,7 @@ class Recipe:
         self._pidfd = pidfd
         self._mask = signals.current_mask()
         self._importing = importing_here()
+        self._beginning = Beginning()
         self.lifeline: Lifeline = Lifeline(use_thread=transport == "pipe")
         try:
             self.pages: Pages = Pages(2 * processes)  # some may be on their way out
@@ -119,7 +121,7 @@ class Recipe:
             proc = self._make_process(target=template.main if self._forks else boot.main, args=(setup,))
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = self._daemon
-            with _start_lock:
+            with _start_lock, self._beginning.given_to(proc):
                 start_quietly(proc, self._mask, tracked=not self._daemon)
                 channel.started()
         except BaseException:

@@ -56,9 +56,8 @@ class _Streams(Preset):
     name = "streams"
     bound: ClassVar[tuple[str, ...]] = (
         "stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "displayhook", "excepthook",
-        "unraisablehook", "breakpointhook", "argv", "warnoptions",
+        "unraisablehook", "breakpointhook", "warnoptions",
     )  # fmt: skip
-    contents: ClassVar[tuple[str, ...]] = ("argv",)
     calls: ClassVar[Mapping[str, str]] = {
         "gettrace": "settrace",
         "getprofile": "setprofile",
@@ -98,6 +97,14 @@ class _Streams(Preset):
             sys.set_asyncgen_hooks(*value)
         else:
             super().call_setter(setter, value)
+
+
+class _Argv(Preset):
+    """The arguments of the program (``sys.argv``)."""
+
+    name = "argv"
+    bound: ClassVar[tuple[str, ...]] = ("argv",)
+    contents: ClassVar[tuple[str, ...]] = ("argv",)
 
 
 class _RecursionLimit(Preset):
@@ -154,6 +161,7 @@ class _Gc(Preset):
 
 import_system: Final = _ImportSystem()
 streams: Final = _Streams()
+argv: Final = _Argv()
 recursion_limit: Final = _RecursionLimit()
 switch_interval: Final = _SwitchInterval()
 int_max_str_digits: Final = _IntMaxStrDigits()

@@ -105,10 +105,11 @@ class _Cwd(Preset):
             return
         try:
             os.chdir("" if path is None else path)
+        except FileNotFoundError:  # somebody has deleted it, and who is still there is nowhere
+            if now["os.getcwd()"] is not None:
+                _go_nowhere()
         except OSError as error:
-            raise cannot_undo(
-                "the working directory", f"{path or 'the one at the start'} is not there any more: {error}."
-            ) from error
+            raise cannot_undo("the working directory", f"{path} cannot be entered any more: {error}.") from error
 
     def probes(self, values: Values) -> Iterator[Probe]:
         yield os.getcwd, values["os.getcwd()"]
@@ -215,6 +216,15 @@ class _Signals(Preset):
 
     def looks(self, state: State) -> list[Probe]:
         return [(_wakeup_fd, -1) if was == -1 else (probe, was) for probe, was in state.probes]
+
+
+def _go_nowhere() -> None:
+    """Go to a directory that is deleted, where it is as in any other one that is."""
+    import tempfile
+
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
 
 
 def _umask(likely: int) -> int:

@@ -122,6 +122,8 @@ CASES: list[Case] = [
         "sys.stdout.encoding, sys.stdout.errors",
         "sys.stdout.<mode>",
     ),
+    ("argv", "import sys", "sys.argv = ['other']", "sys.argv", "sys.argv"),
+    ("argv", "import sys", "sys.argv.append('more')", "sys.argv[:]", "sys.argv"),
     (
         "recursion_limit",
         "import sys",
@@ -565,7 +567,12 @@ def test_nothing_is_read_where_nothing_changed(together: bool) -> None:
             "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); resource.setrlimit(resource.RLIMIT_NOFILE, (90, 90))",
             "resource.RLIMIT_",
         ),
-        ("cwd", "import os, tempfile; d = tempfile.mkdtemp(); os.chdir(d)", "os.chdir('/'); os.rmdir(d)", "directory"),
+        (
+            "cwd",
+            "import os, tempfile; d = tempfile.mkdtemp(); os.chdir(d)",
+            "os.chdir('/'); os.rmdir(d); open(d, 'w').close()",
+            "directory",
+        ),
         ("streams", "import sys; sys.stdout = open('/dev/null', 'w')", "sys.stdout.close()", "sys.stdout"),
     ],
 )
@@ -586,6 +593,29 @@ def test_cannot_be_undone(name: str, before: str, task: str, words: str, togethe
             preset.restore(state)
         assert "cannot be put back" in str(caught.value)
         assert not together or "X_TOO" not in os.environ  # everything else was
+
+    in_child(run)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_working_directory_that_is_gone(moves: bool, tmp_path: Path) -> None:
+    """Whoever was there is nowhere, and so is who is put back; when it is there again, so is he."""
+
+    def run() -> None:
+        here = tmp_path / "here"
+        here.mkdir()
+        os.chdir(here)
+        state = named("cwd").capture()
+        if moves:
+            os.chdir("/")
+        here.rmdir()
+        for _ in range(2):
+            named("cwd").restore(state)
+            with pytest.raises(FileNotFoundError):
+                os.getcwd()
+        here.mkdir()
+        named("cwd").restore(state)
+        assert os.getcwd() == str(here)
 
     in_child(run)
 
