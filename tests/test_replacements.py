@@ -195,9 +195,12 @@ if __name__ == "__main__":
     method, level = sys.argv[1:]
     os.mkdir("here")
     os.chdir("here")
+    here = os.getcwd()
     with IsolatedPool(1, context=mp.get_context(method), isolation=level) as pool:
         pool.apply(abs, (-1,))
-        os.rmdir("../here")
+        if method == "spawn":
+            os.chdir("..")  # CPython itself may not start in a directory that is gone
+        os.rmdir(here)
         replace(pool)
         print(json.dumps([pool.apply(abs, (-i,)) for i in range(3)]))
 """

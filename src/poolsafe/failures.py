@@ -283,6 +283,7 @@ def _terminated(data: tuple[None, bool], item: int | None) -> errors.PoolsafeErr
 def broken(data: tuple[Any, bool], item: int | None = None) -> errors.InitializerError:
     """The error of a pool whose workers cannot become ready. `data`: (((what, facts), pid), may_have_run)."""
     ((what, facts), pid), may_have_run = data
+    advice = "Mend the initializer and make a new pool"
     if what == "died":
         fact = f"a worker process (pid {pid}) {describe_exit(facts['exitcode'])} before it was ready"
         cause = (
@@ -295,17 +296,20 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
             f"max_memory={facts['most']}"
         )
         cause = "It would be replaced after every task. What the program had at a fork, and shares, counts as well."
+        advice = "Raise max_memory= and make a new pool"
     elif what == "start":
         fact = f"a worker could not be started: {facts['type']}: {facts['text']}"
         cause = "The initializer, its arguments or an option cannot be handed to a new process."
+        if "interpreter shutdown" in facts["text"]:  # as CPython 3.12 calls it when the main thread has ended
+            cause = "The program's main thread has ended, and from then on this Python starts no process by fork."
+            advice = "Have the main thread wait for whatever uses the pool"
     else:
         fact = f"the initializer failed in worker {pid}: {facts['type']}: {facts['text']}".rstrip(": ")
         cause = "It raised or exited, or it could not be unpickled in the worker."
     made = errors.InitializerError(
         fact,
         cause=cause,
-        remedy=f"This task {'may have run' if may_have_run else 'did not run'}. "
-        f"{'Raise max_memory=' if what == 'memory' else 'Mend the initializer'} and make a new pool.",
+        remedy=f"This task {'may have run' if may_have_run else 'did not run'}. {advice}.",
         may_have_run=may_have_run,
         pid=pid,
         exitcode=facts.get("exitcode"),

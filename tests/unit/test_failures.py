@@ -71,6 +71,10 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         broken("start", pid=None, type="TypeError", text="words"), errors.InitializerError,
         ["could not be started: TypeError: words"], {"pid": None},
     ),
+    "cannot start any more": (
+        broken("start", pid=None, type="RuntimeError", text="can't fork at interpreter shutdown"),
+        errors.InitializerError, ["main thread has ended", "Have the main thread wait"], {"pid": None},
+    ),
     "reset": (
         unclean("reset", **RAISED), errors.ResetError, ["ValueError: words", "keep="],
         {"traceback_text": TRACEBACK, "may_have_run": False},
