@@ -57,7 +57,7 @@ class Beginning:
 
     def _remember(self, data: dict[str, Any]) -> None:
         self._data = {**data, "sys_argv": [*data["sys_argv"]]}  # the one thing there that is not a copy
-        self._environ, self._mask = {**os.environ}, _umask()
+        self._environ, self._mask = _variables(), _umask()
 
     def _told(self, name: str, execs: bool) -> dict[str, Any]:
         assert self._data is not None
@@ -70,7 +70,7 @@ class Beginning:
 
     def _inherit(self) -> str:
         code = ""
-        if self._environ != dict(os.environ):
+        if self._environ != _variables():
             code += f"os.environ.clear()\nos.environ.update({self._environ!r})\n"
         if self._mask != _umask():
             code += f"os.umask({self._mask})\n"
@@ -98,6 +98,14 @@ class _Executed:
 
     def __reduce__(self) -> Any:
         return exec, (self._code, {})
+
+
+def _variables() -> dict[str, str]:
+    while True:
+        try:
+            return dict(os.environ)
+        except KeyError:  # another thread has just deleted one
+            continue
 
 
 def _umask() -> int | None:

@@ -77,6 +77,34 @@ def test_environment_and_umask_come_back_with_what_is_told(monkeypatch: pytest.M
         os.umask(mask)
 
 
+def test_variables_that_another_thread_deletes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Environ(dict[str, str]):
+        tries = 0
+
+        def keys(self) -> Any:
+            self.tries += 1
+            return [*super().keys(), *(["GONE"] if self.tries < 3 else [])]
+
+    environ = Environ(HERE="1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", MappingView(environ))
+        told(Beginning(), "first")
+    assert environ.tries >= 3
+
+
+class MappingView:
+    """Has keys and items only, so that to copy it is to ask for each by name, as with `os.environ`."""
+
+    def __init__(self, of: dict[str, str]) -> None:
+        self._of = of
+
+    def keys(self) -> Any:
+        return self._of.keys()
+
+    def __getitem__(self, name: str) -> str:
+        return self._of[name]
+
+
 def test_other_threads_and_forked_copies_ask_as_ever() -> None:
     answers: list[dict[str, Any]] = []
     with Beginning().given_to(Process()):
