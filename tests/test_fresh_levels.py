@@ -213,6 +213,12 @@ def test_leaks_are_told(make_pool: MakePool) -> None:
     assert pool.leaks[0].path == "tests.support.tasks.haha[1]"
 
 
+def test_what_a_level_does_to_its_processes_is_no_leak(make_pool: MakePool) -> None:
+    pool = make_pool(1, on_leak="raise", reset="auto")
+    assert pool.map(abs, range(-3, 0), 1) == [3, 2, 1]
+    assert list(pool.leaks) == []
+
+
 def test_the_submitting_threads_do_not_matter(pool: IsolatedPool) -> None:
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.extend(pool.map(tasks.pid, range(5)))) for _ in range(3)]

@@ -12,7 +12,7 @@ from tests.support.levels import LEVEL
 from tests.support.scripts import run_python
 
 HEAD = """
-import contextvars, gc, json, multiprocessing as mp, os, signal, sys, tempfile, threading, weakref
+import contextvars, gc, json, multiprocessing as mp, os, signal, sys, tempfile, threading, time, weakref
 from poolsafe import IsolatedPool, WorkerLost
 
 def die():
@@ -159,16 +159,20 @@ def look():
     from __main__ import FOUND
     mask = os.umask(0o22)
     os.umask(mask)
-    return [*FOUND, os.getcwd(), os.environ.get("DRIFT"), "/drift" in sys.path, sys.argv[1:], mask]
+    hour = time.localtime(0).tm_hour
+    return [*FOUND, os.getcwd(), os.environ.get("DRIFT"), "/drift" in sys.path, sys.argv[1:], mask, hour]
 
 # When the main module is imported, too.
 FOUND = [os.getcwd(), os.environ.get("DRIFT"), "/drift" in sys.path, sys.argv[1:]]
 
 if __name__ == "__main__":
     method, level = sys.argv[1:]
+    os.environ["TZ"] = "ONE-1"
+    time.tzset()
     with IsolatedPool(1, context=mp.get_context(method), isolation=level) as pool:
         first = pool.apply(look)
-        os.environ["DRIFT"] = "1"
+        os.environ.update(DRIFT="1", TZ="TWO-2")
+        time.tzset()
         os.chdir("/")
         sys.path.append("/drift")
         sys.argv.append("drift")
@@ -186,13 +190,13 @@ def test_what_the_parent_changes_later_is_not_inherited(start_method: str, tmp_p
     assert done.returncode == 0, done.stderr
     method, first, *later = json.loads(done.stdout)
     assert method == start_method
-    assert first[4:] == [str(tmp_path), None, False, [method, LEVEL], 0o22]
+    assert first[4:] == [str(tmp_path), None, False, [method, LEVEL], 0o22, 1]
     assert later == [first] * 3
 
 
 HOMELESS = """
 if __name__ == "__main__":
-    method, level = sys.argv[1:]
+    method, level, instead = sys.argv[1:]
     os.mkdir("here")
     os.chdir("here")
     here = os.getcwd()
@@ -201,13 +205,16 @@ if __name__ == "__main__":
         if method == "spawn":
             os.chdir("..")  # CPython itself may not start in a directory that is gone
         os.rmdir(here)
+        if instead == "a file":
+            open(here, "w").close()
         replace(pool)
         print(json.dumps([pool.apply(abs, (-i,)) for i in range(3)]))
 """
 
 
-def test_a_directory_that_is_gone_hinders_no_worker(start_method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("instead", ["nothing", "a file"])
+def test_a_directory_that_is_gone_hinders_no_worker(start_method: str, instead: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(HEAD + HOMELESS, encoding="utf-8")
-    done = run_python(script, start_method, LEVEL, cwd=tmp_path)
+    done = run_python(script, start_method, LEVEL, instead, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "[0, 1, 2]\n"), done.stderr

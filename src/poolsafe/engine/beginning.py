@@ -40,10 +40,10 @@ class Beginning:
         """
         execs = getattr(process, "_start_method", None) == "spawn"
         ask = spawn.get_preparation_data
-        asking = os.getpid(), threading.get_ident()
+        asking = [(os.getpid(), threading.get_ident())]
 
         def answer(name: str) -> dict[str, Any]:
-            if (os.getpid(), threading.get_ident()) != asking:
+            if (os.getpid(), threading.get_ident()) not in asking:
                 return ask(name)
             if self._data is None:
                 self._remember(ask(name))
@@ -53,7 +53,9 @@ class Beginning:
         try:
             yield
         finally:
-            spawn.get_preparation_data = ask
+            asking.clear()
+            if spawn.get_preparation_data is answer:  # else the program has put its own around it
+                spawn.get_preparation_data = ask
 
     def _remember(self, data: dict[str, Any]) -> None:
         self._data = {**data, "sys_argv": [*data["sys_argv"]]}  # the one thing there that is not a copy
@@ -71,7 +73,7 @@ class Beginning:
     def _inherit(self) -> str:
         code = ""
         if self._environ != _variables():
-            code += f"os.environ.clear()\nos.environ.update({self._environ!r})\n"
+            code += f"os.environ.clear()\nos.environ.update({self._environ!r})\n" + _READ_THE_ZONE
         if self._mask != _umask():
             code += f"os.umask({self._mask})\n"
         return code
@@ -82,11 +84,16 @@ _GO_TO = """
 import os
 try:
     os.chdir({0!r})
-except FileNotFoundError:
+except OSError:
     import tempfile
     folder = tempfile.mkdtemp()
     os.chdir(folder)
     os.rmdir(folder)
+"""
+# Which was read when the interpreter started.
+_READ_THE_ZONE = """
+import time
+getattr(time, "tzset", int)()
 """
 
 

@@ -63,6 +63,9 @@ class Guard(Protocol):
     def costs(self, busy: float) -> Any:
         """What putting things back costs, once, when it is worth a warning; else None."""
 
+    def rebase(self) -> None:
+        """Takes the state of the process as it is now for what tasks are to find."""
+
     def renew(self) -> None:
         """In a forked process: makes different what must differ between processes."""
 
@@ -149,6 +152,10 @@ class Worker:
         self._busy = self._page.times()[0]
         if renew:
             self._guard.renew()
+
+    def take_for_pristine(self) -> None:
+        """Has what was done to the process since the initializer not be taken for a task's doing."""
+        self._guard.rebase()
 
     def rehearse(self) -> None:
         """Has an item's way gone once: a forked process is slow where it comes for the first time."""

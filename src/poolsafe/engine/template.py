@@ -57,10 +57,8 @@ FORKLESS_CODE = 113
 _RETRY, _TRIES = 0.05, 60
 #: Seconds that a child has for ending by itself when its task is done; and how many may take their time.
 LINGER, _LINGERING = 5.0, 8
-#: Seconds that a child has for ending by itself when it can say nothing any more.
-CUT_OFF_PATIENCE = 0.05
-#: Seconds that children have for ending by SIGTERM: less than the parent gives the template.
-END_PATIENCE = 0.4
+#: Seconds that a child has for ending when it can say nothing any more; and by SIGTERM, less than the template has.
+CUT_OFF_PATIENCE, END_PATIENCE = 0.05, 0.4
 #: So many children in a row may end before they have their turn.
 _STILLBORN = 10
 
@@ -134,6 +132,8 @@ class Template:
             util._flush_std_streams()  # type: ignore[attr-defined]  # else each child would write it again
         gc.collect()
         gc.freeze()  # the collector writes to what it looks at, and each child would copy all of that
+        if self._worker is not None:
+            self._worker.take_for_pristine()
         gc.disable()
         self._ear.open()
 

@@ -183,9 +183,13 @@ class Guard:
             found += as_changes(self._surroundings.differences())
         if found and not self._resets:
             self._detector.rebase()
-            if self._surroundings is not None:
-                self._surroundings.rebase()
+            self.rebase()
         return [(change.path, change.before, change.after) for change in found]
+
+    def rebase(self) -> None:
+        """Take the state of the process as it is now for the pristine one."""
+        if self._surroundings is not None:
+            self._surroundings.rebase()
 
     def costs(self, busy: float) -> tuple[float, list[tuple[str, float]]] | None:
         """Once, when putting things back takes a noticeable part of the time: that part, and the dearest globals.

@@ -105,11 +105,9 @@ class _Cwd(Preset):
             return
         try:
             os.chdir("" if path is None else path)
-        except FileNotFoundError:  # somebody has deleted it, and who is still there is nowhere
+        except OSError:  # somebody has deleted it, and who is still there is nowhere
             if now["os.getcwd()"] is not None:
                 _go_nowhere()
-        except OSError as error:
-            raise cannot_undo("the working directory", f"{path} cannot be entered any more: {error}.") from error
 
     def probes(self, values: Values) -> Iterator[Probe]:
         yield os.getcwd, values["os.getcwd()"]

@@ -53,9 +53,8 @@ _unseen = set(_KINDS)
 
 def packing() -> travel.Packing:
     """A context in which what this thread pickles is carried, and noted."""
-    if _unseen:
-        for name in [name for name in _unseen if name in sys.modules]:
-            _learn(name)
+    for name in [*_unseen]:
+        _learn(name)
     return travel.Packing()
 
 
@@ -66,10 +65,12 @@ def names(noted: list[Any]) -> list[str]:
 
 
 def _learn(module: str) -> None:
-    reducers: dict[type, Callable[[Any], Any]] = {
-        getattr(sys.modules[module], name): _Reducer(*classes) for name, classes in _KINDS[module].items()
-    }
-    reducers.update((getattr(sys.modules[module], name), _refuse) for name in _REFUSED.get(module, ()))
+    kinds, refused = _KINDS[module], _REFUSED.get(module, ())
+    there = getattr(sys.modules.get(module), "__dict__", {})
+    if not all(name in there for name in (*kinds, *refused)):
+        return  # not imported, or another thread is importing it: nobody has such an object yet
+    reducers: dict[type, Callable[[Any], Any]] = {there[name]: _Reducer(*classes) for name, classes in kinds.items()}
+    reducers.update((there[name], _refuse) for name in refused)
     messages.add_reducers(reducers)
     _unseen.discard(module)
 

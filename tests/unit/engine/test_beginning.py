@@ -120,6 +120,20 @@ def test_other_threads_and_forked_copies_ask_as_ever() -> None:
     assert [(data["name"], "dir" in data, "poolsafe" in data) for data in answers] == [("theirs", True, False)]
 
 
+def test_what_the_program_puts_around_it_stays() -> None:
+    def wrapped(name: str) -> dict[str, Any]:
+        return inner(name)
+
+    with Beginning().given_to(Process()):
+        inner = spawn.get_preparation_data
+        spawn.get_preparation_data = wrapped
+    try:
+        assert spawn.get_preparation_data is wrapped
+        assert "poolsafe" not in wrapped("the program's own")
+    finally:
+        spawn.get_preparation_data = ASK
+
+
 def test_it_is_undone_when_the_start_fails() -> None:
     with pytest.raises(OSError), Beginning().given_to(Process()):
         raise OSError
