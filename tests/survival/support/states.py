@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poolsafe import IsolatedPool
+from poolsafe.engine.state import READY
 from tests.support import tasks
 from tests.support.gates import Gate, Tally, process_state, wait_for
 from tests.support.leaks import descendants
@@ -41,7 +42,11 @@ def _hold(pool: IsolatedPool, folder: Path, task: Callable[..., Any]) -> State:
 
 
 def idle(pool: IsolatedPool, folder: Path) -> State:
+    """Every worker waits, also those that take the place of one that has ended with its task."""
+    lanes = pool._own().engine.lanes
+    count = len(lanes)
     pool.apply(tasks.square, (1,))
+    wait_for(lambda: [lane.state for lane in [*lanes.values()]] == [READY] * count, what="workers that wait")
     return State([], [], Gate(folder / "go"), Tally(folder / "runs"))
 
 
