@@ -92,6 +92,20 @@ def test_an_initializer_that_fails(make_pool: MakePool, gate: Any, tally: Tally,
     assert not caught.value.may_have_run
 
 
+@pytest.mark.parametrize(("start_method", "level"), [("fork", "process")])  # elsewhere it does not run in two at once
+def test_an_initializer_that_fails_first_in_the_process_that_waits(
+    make_pool: MakePool, gate: Any, tally: Tally
+) -> None:
+    """Its end is told as its own, not as that of the process whose turn it is."""
+    go = gate("go")
+    pool = make_pool(1, initializers.end_the_second, (tally, go))
+    with pytest.raises(InitializerError) as caught:
+        pool.apply_async(tasks.square, (1,)).get(LIMIT)
+    assert caught.value.exitcode == 3
+    assert str(caught.value.pid) in tally.entries()[1:]
+    go.open()
+
+
 def test_an_initializer_that_fails_later(make_pool: MakePool, tally: Tally) -> None:
     """In a process that takes the place of another: that ends the pool, and what was done stays so."""
     pool = make_pool(1, initializers.fail_after_two, (tally,), maxtasksperchild=1)

@@ -21,8 +21,7 @@ A child that is to be ended for its item is ended by the template, the only proc
 number is still that child's: the parent dooms the page and sends SIGURG (twice for SIGKILL); when nothing is at hand
 any more, the template says so (`SPARED`). Everything dies with the template, by a lifeline of its own.
 
-Started by: workers. What may go wrong: no process can be forked (it is tried again; after a while the template gives
-up, and the pool starts another one).
+Started by: workers. What may go wrong: no process can be forked (it is tried for a while, then by another template).
 """
 
 from __future__ import annotations
@@ -96,10 +95,9 @@ class Template:
         self._children: dict[int, Child] = {}
         self._spare: Child | None = None
         self._turn: Child | None = None
-        self._failures = self._stillborn = 0
         self._going = True
         self._terminated_since: float | None = None
-        self._owing = 0  # the doom for which nothing was found at hand
+        self._failures = self._stillborn = self._owing = 0  # owing: a doom for which nothing was found at hand
         self._families = not setup.daemon
         self._ear = Ear(CUT_SIGNAL, lambda: self._page.doom(255))  # no child begins anything any more
         self._poll = select.poll()
@@ -218,6 +216,8 @@ class Template:
             self._spare = None
             self._stillborn += 1
             if self._stillborn > _STILLBORN or not self._announced:
+                if not self._announced:  # nor has the one whose turn it is read anything
+                    self._page.tell_holder(child.pid)
                 follow(code)
         elif child is self._turn:
             self._turn = None

@@ -24,6 +24,13 @@ def slow_for_the_second(starts: Tally, go: Gate) -> None:
         go.wait()
 
 
+def end_the_second(starts: Tally, go: Gate) -> None:
+    starts.add(os.getpid())
+    if starts.entries()[0] != str(os.getpid()):
+        os._exit(3)
+    go.wait()
+
+
 def fail_after_two(starts: Tally) -> None:
     starts.add(os.getpid())
     if len(starts.entries()) > 2:
