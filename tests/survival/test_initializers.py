@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from poolsafe import InitializerError, IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally
 from tests.support.levels import LEVEL
+from tests.support.scripts import run_python
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds, hostile, initializers
 from tests.survival.support.cases import spread
@@ -138,6 +140,30 @@ def test_an_initializer_that_does_not_load(start_method: str, make_pool: MakePoo
         pool.apply(tasks.square, (3,))
     assert_worded(caught.value, InitializerError)
     assert_broken(pool, "this does not load")
+
+
+SELDOM = """\
+import multiprocessing, os, sys
+from poolsafe import IsolatedPool
+
+if __name__ == "__main__":
+    multiprocessing.set_executable(os.path.abspath("python"))
+    with IsolatedPool(1, context=multiprocessing.get_context("spawn"), isolation=sys.argv[1]) as pool:
+        print(pool.map(abs, range(-3, 0)))
+"""
+
+
+@pytest.mark.parametrize("start_method", ["spawn"])
+def test_a_process_that_cannot_be_executed_is_tried_again(start_method: str, tmp_path: Path) -> None:
+    """Exec fails when memory is short, or when another thread changes the environment meanwhile; the code is 255."""
+    program, interpreter = tmp_path / "program.py", tmp_path / "python"
+    program.write_text(SELDOM)
+    once = 'case "$*" in *spawn_main*) if mkdir tried 2>/dev/null; then exit 255; fi; esac'
+    interpreter.write_text(f'#!/bin/sh\n{once}\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o755)
+    done = run_python(program, LEVEL, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "[3, 2, 1]\n"), done.stderr
+    assert (tmp_path / "tried").exists()
 
 
 def test_a_slow_initializer_is_waited_for(make_pool: MakePool, gate: Any, tally: Tally, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ class Engine(Cancelling):
     def _died_early(self, death: Death) -> None:
         self._start_deaths += 1
         code, said = death.fate.exitcode, death.fate.said
-        killed = code is None or code < 0 or death.fate.interrupted  # or nobody can tell
+        killed = code is None or code < 0 or death.fate.hindered  # or nobody can tell
         if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
             self.broken((("died", {"exitcode": code, "said": said}), death.fate.pid))
 

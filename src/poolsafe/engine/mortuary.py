@@ -121,9 +121,9 @@ class Mortuary:
         owner.tally.add_times(*worker.times())
         starting = owner.engine.lanes[lane].state == STARTING
         pid = worker.serving if begun.phase or starting else worker.pid
-        interrupted = starting and code == 1 and worker.hears_ctrl_c
+        hindered = starting and worker.was_hindered(code)
         stack, said = worker.take_stack(), worker.said()
-        fate = Fate(pid, code, cut_off, stack=stack, said=said, interrupted=interrupted)
+        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered)
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 

@@ -130,7 +130,7 @@ class Fate(NamedTuple):
         stack: Where it was then.
         said: The last lines that it wrote to stderr in this item.
         starved: Who says that the kernel ended it for want of memory; empty when nobody does.
-        interrupted: Whether it may have been Ctrl-C that ended it, which a worker cannot ignore from the beginning.
+        hindered: Whether it ended while it started, and for what may have been nothing of the program's.
     """
 
     pid: int | None
@@ -141,7 +141,7 @@ class Fate(NamedTuple):
     stack: str = ""
     said: str = ""
     starved: str = ""
-    interrupted: bool = False
+    hindered: bool = False
 
     @property
     def deserved(self) -> bool:

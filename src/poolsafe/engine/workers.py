@@ -41,9 +41,8 @@ class Worker(Protocol):
     def exitcode(self) -> int | None:
         """Its exit code, or None while it lives or when nobody can tell."""
 
-    @property
-    def hears_ctrl_c(self) -> bool:
-        """Whether Ctrl-C ends it while it starts, with the exit code 1."""
+    def was_hindered(self, code: int | None) -> bool:
+        """Whether what ended it while it started may have been nothing of the program's, so that another try may do."""
 
     def lives(self) -> bool:
         """Whether it is certain that the process has not ended."""
@@ -128,13 +127,18 @@ class PersistentWorker:
         # that comes too late makes `Process` say 255 for ever after.
         return None if code == 255 and self._by_server else code
 
-    @property
-    def hears_ctrl_c(self) -> bool:
-        return self._by_server  # others begin with the mask of the thread that starts them
+    def was_hindered(self, code: int | None) -> bool:
+        if self._method == "spawn":
+            return code == 255  # it could not be executed: no memory, or the environment was being changed
+        return code == 1 and self._by_server  # by Ctrl-C: others begin with the mask of the thread that starts them
 
     @property
     def _by_server(self) -> bool:
-        return getattr(self.process, "_start_method", None) == "forkserver"
+        return self._method == "forkserver"
+
+    @property
+    def _method(self) -> str | None:
+        return getattr(self.process, "_start_method", None)
 
     def _code(self) -> int | None:
         try:

@@ -54,8 +54,7 @@ class FakeWorker:
     def end_item(self, attempt: int) -> None:
         self.signals.append(attempt)
 
-    @property
-    def hears_ctrl_c(self) -> bool:
+    def was_hindered(self, code: int | None) -> bool:
         return False
 
     def lives(self) -> bool:
