@@ -6,6 +6,7 @@ nothing is left open then.
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 
@@ -47,6 +48,22 @@ def memory_file(name: str, size: int) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def memory_map(fd: int, size: int, offset: int = 0) -> mmap.mmap:
+    """Maps a file. `mmap` keeps a duplicate of the descriptor, and would take one of the standard streams' for it.
+
+    Whatever is written there, by C code for instance, would be written to the memory.
+    """
+    taken: list[int] = []
+    try:
+        while not taken or taken[-1] <= 2:
+            taken.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+        os.close(taken.pop())
+        return mmap.mmap(fd, size, offset=offset)
+    finally:
+        for one in taken:
+            os.close(one)
 
 
 class KeptSocket(socket.socket):

@@ -33,7 +33,7 @@ from multiprocessing import context, reduction
 from time import monotonic
 from typing import Any, NamedTuple
 
-from .fds import memory_file
+from .fds import memory_file, memory_map
 
 IDLE, RECEIVED, RUNNING = 0, 1, 2
 #: Bytes that are kept of what an item writes to stderr.
@@ -94,7 +94,7 @@ class Pages:
         self.fd = memory_file("poolsafe-pages", count * (SIZE + STACK))  # what is not touched takes no memory
         self.identity: tuple[int, int] = _identity(self.fd)
         try:
-            self.memory = mmap.mmap(self.fd, count * (SIZE + STACK))
+            self.memory = memory_map(self.fd, count * (SIZE + STACK))
         except BaseException:
             self.close_fd()
             raise
@@ -161,7 +161,7 @@ class Page:
         self._said = (0, 0), b""
         fd = handle.detach()
         try:
-            self.memory = mmap.mmap(fd, SIZE, offset=self.slot * SIZE)
+            self.memory = memory_map(fd, SIZE, self.slot * SIZE)
         finally:
             os.close(fd)
 

@@ -107,7 +107,7 @@ def test_a_spawned_process_gets_its_own_page(pages: Pages) -> None:
 
 
 def test_no_memory_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(12, "no memory")
 
     before = set(os.listdir("/proc/self/fd"))
