@@ -54,7 +54,8 @@ _unseen = set(_KINDS)
 def packing() -> travel.Packing:
     """A context in which what this thread pickles is carried, and noted."""
     for name in [*_unseen]:
-        _learn(name)
+        if name in sys.modules:
+            _learn(name)
     return travel.Packing()
 
 
@@ -68,7 +69,7 @@ def _learn(module: str) -> None:
     kinds, refused = _KINDS[module], _REFUSED.get(module, ())
     there = getattr(sys.modules.get(module), "__dict__", {})
     if not all(name in there for name in (*kinds, *refused)):
-        return  # not imported, or another thread is importing it: nobody has such an object yet
+        return  # another thread is importing it: nobody has such an object yet
     reducers: dict[type, Callable[[Any], Any]] = {there[name]: _Reducer(*classes) for name, classes in kinds.items()}
     reducers.update((there[name], _refuse) for name in refused)
     messages.add_reducers(reducers)
