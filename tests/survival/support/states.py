@@ -6,6 +6,7 @@ within its deadline.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -94,8 +95,10 @@ def stop_workers(pool: IsolatedPool) -> None:
 
 
 def continue_workers(pool: IsolatedPool) -> None:
-    for pid in _pids(pool):
-        os.kill(pid, signal.SIGCONT)
+    """Let all go on, a worker after those that it has forked: as long as it is stopped, it reaps none of them."""
+    for pid in reversed([*_pids(pool)]):
+        with contextlib.suppress(ProcessLookupError):  # a spare that a closed pool needs no more, killed by the pool
+            os.kill(pid, signal.SIGCONT)
 
 
 def _pids(pool: IsolatedPool) -> Iterator[int]:
