@@ -34,6 +34,8 @@ pytestmark = pytest.mark.turns
 
 KINDS = [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, hostile.Bare, MemoryError]
 IMAPS = ["imap", "imap_unordered"]
+#: Tasks, where it takes a lot of them: a process for each has its price.
+MANY = 100 if FRESH else 500
 
 
 class FailsAt:
@@ -156,7 +158,7 @@ def test_input_that_never_ends_is_not_read_far_ahead(pool: IsolatedPool, way: st
     go.open()
     for result in held:
         result.get(LIMIT)
-    assert len({iterator.next(LIMIT) for _ in range(500)}) == 500
+    assert len({iterator.next(LIMIT) for _ in range(MANY)}) == MANY
     pool.terminate()
 
 
@@ -237,7 +239,7 @@ def test_input_is_advanced_by_one_thread(pool: IsolatedPool, way: str) -> None:
     readers: set[int] = set()
 
     def numbers() -> Iterator[int]:
-        for i in range(500):
+        for i in range(MANY):
             readers.add(threading.get_ident())
             yield i
 
@@ -249,7 +251,7 @@ def test_input_is_advanced_by_one_thread(pool: IsolatedPool, way: str) -> None:
     for consumer in consumers:
         consumer.join(3 * LIMIT)
         assert not consumer.is_alive()
-    assert sorted(values) == list(range(500))
+    assert sorted(values) == list(range(MANY))
     assert len(readers) == 1
     assert threading.get_ident() not in readers
 
@@ -258,11 +260,11 @@ def test_input_is_advanced_by_one_thread(pool: IsolatedPool, way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start_method", "case"), spread(itertools.product(IMAPS, [0, 1, 500]), *itertools.product(IMAPS, [1]))
+    ("start_method", "case"), spread(itertools.product(IMAPS, [0, 1, MANY]), *itertools.product(IMAPS, [1]))
 )
 def test_a_consumer_that_stops_early(pool: IsolatedPool, case: tuple[str, int], tally: Tally, tmp_path: Path) -> None:
     way, left = case
-    iterator = getattr(pool, way)(do, (Chore(i, tally) for i in range(500)))
+    iterator = getattr(pool, way)(do, (Chore(i, tally) for i in range(MANY)))
     for _ in range(left):
         iterator.next(LIMIT)
     del iterator
@@ -271,7 +273,7 @@ def test_a_consumer_that_stops_early(pool: IsolatedPool, case: tuple[str, int], 
     assert pool.map(tasks.square, range(4)) == [0, 1, 4, 9]
     pool.close()
     pool.join()
-    assert runs(tally) == Counter(range(500)), "what was submitted runs, whether anybody looks or not"
+    assert runs(tally) == Counter(range(MANY)), "what was submitted runs, whether anybody looks or not"
 
 
 @pytest.mark.parametrize("way", IMAPS)

@@ -170,10 +170,11 @@ def test_a_handler_that_submits_to_the_pool_it_interrupted(
     pool: IsolatedPool, handle: Callable[[int, Any], None]
 ) -> None:
     inner: list[Any] = []
+    enough = 20 if FRESH else 100
     numbers = itertools.count()  # a handler may itself be interrupted by the next signal
 
     def submit(*_: object) -> None:
-        if len(inner) < 300:
+        if len(inner) < 3 * enough:
             i = next(numbers)
             inner.append((i, pool.apply_async(tasks.square, (i,))))
 
@@ -181,7 +182,7 @@ def test_a_handler_that_submits_to_the_pool_it_interrupted(
     signal.setitimer(signal.ITIMER_PROF, 0.0005, 0.0005)
     try:
         outer = []
-        while len(inner) < 100:
+        while len(inner) < enough:
             outer += [pool.apply_async(tasks.identity, (i,)) for i in range(50)]
             outer[-1].get(LIMIT)
             assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
@@ -238,8 +239,9 @@ def test_a_handler_that_raises_in_the_middle_of_submitting(
     handle(signal.SIGPROF, interrupt)
     results: list[Any] = []
     interruptions = 0
+    enough = 8 if FRESH else 40
     signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
-    while interruptions < 40:
+    while interruptions < enough:
         try:
             armed = True
             results.append((len(results), pool.apply_async(tasks.square, (len(results),))))
@@ -273,19 +275,20 @@ def test_terminate_from_a_handler_in_the_middle_of_submitting(
 def test_finalizers_that_use_the_pool(pool: IsolatedPool) -> None:
     """The garbage collector runs them at any allocation, in the middle of anything, in any thread."""
     results: list[Any] = []
+    rounds = 6 if FRESH else 30
 
     class Submits:
         def __init__(self) -> None:
             self.me = self
 
         def __del__(self) -> None:
-            if len(results) < 500:
+            if len(results) < 20 * rounds:
                 results.append(pool.apply_async(tasks.square, (3,)))
 
     before = gc.get_threshold()
     gc.set_threshold(20)
     try:
-        for _ in range(30):
+        for _ in range(rounds):
             for _ in range(10):
                 Submits()
             assert pool.map(tasks.identity, [[i] for i in range(20)]) == [[i] for i in range(20)]
@@ -293,5 +296,5 @@ def test_finalizers_that_use_the_pool(pool: IsolatedPool) -> None:
     finally:
         gc.set_threshold(*before)
         gc.collect()
-    assert len(results) >= 300
+    assert len(results) >= 10 * rounds
     assert {result.get(LIMIT) for result in results} == {9}
