@@ -13,6 +13,7 @@ import pytest
 from poolsafe import IsolatedPool, TaskCancelled
 from tests.support import tasks
 from tests.support.gates import Gate, Tally, wait_for
+from tests.support.levels import FRESH
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, limits
 from tests.survival.support.ways import LIMIT, assert_full_strength, living
@@ -255,7 +256,7 @@ def test_an_iterator_whose_input_is_read(make_pool: MakePool, tmp_path: Path, wa
 def test_iterators_at_random_moments(make_pool: MakePool, tmp_path: Path, way: str) -> None:
     pool = make_pool(2)
     tally = Tally(tmp_path / "tally")
-    for count in range(30):
+    for count in range(0, 30, 5 if FRESH else 1):
         results = getattr(pool, way)(
             limits.note_and_wait, ((tally, i, None) for i in range(count * 100, count * 100 + 40))
         )

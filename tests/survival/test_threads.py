@@ -25,7 +25,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.support.levels import LEVEL
+from tests.support.levels import FRESH, LEVEL
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
@@ -96,6 +96,7 @@ def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> N
 
 def test_one_pool_for_many_threads(pool: IsolatedPool, tally: Tally) -> None:
     numbers = itertools.count()
+    threads = 6 if FRESH else 16
 
     def work(thread: int) -> None:
         mine = [next(numbers) for _ in range(20)]
@@ -106,8 +107,8 @@ def test_one_pool_for_many_threads(pool: IsolatedPool, tally: Tally) -> None:
             assert all(value == i * i for i, value in got)
         assert sorted(pool.imap_unordered(tasks.square, [thread, 100])) == [thread * thread, 10_000]
 
-    in_threads(16, work)
-    assert runs(tally) == Counter(range(320))
+    in_threads(threads, work)
+    assert runs(tally) == Counter(range(20 * threads))
 
 
 def test_deaths_among_many_threads(pool: IsolatedPool, tally: Tally, tmp_path: Path) -> None:
