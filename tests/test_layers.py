@@ -138,7 +138,7 @@ LAYERS: dict[str, set[str]] = {
             "watching",
             "options",
         ),
-        *("stats", "pool", "presets", "alike", "verdict", "verification"),
+        *("stats", "machinery", "later", "pool", "presets", "alike", "verdict", "verification"),
     },
     "command": {"demo", "audit", "_audited", "_audited.hook", "_audited.pools", "_audited.sitecustomize", "__main__"},
 }
@@ -171,6 +171,8 @@ WORKER_MODULES = {
     *("typing", "typing.io", "typing.re", "_typing"),
     *("contextvars", "_contextvars"),
 }
+#: What the class itself consists of.
+INTERFACE = {"poolsafe.pool", "poolsafe.calls", "poolsafe.later", "poolsafe.queues", "poolsafe.queues.maker"}
 
 
 def modules() -> list[str]:
@@ -302,6 +304,33 @@ def test_worker_stays_light(tmp_path: Path) -> None:
     bare, real = map(set, json.loads(done.stdout))
     assert "poolsafe.engine.child" in real
     assert real - bare <= WORKER_MODULES
+
+
+CLASS_ABOVE = """
+import json, multiprocessing, sys
+import multiprocessing.pool
+from poolsafe import IsolatedPool
+
+def loaded():
+    return sorted(sys.modules)
+
+if __name__ == "__main__":
+    with IsolatedPool(1, context=multiprocessing.get_context(sys.argv[1])) as pool:
+        print(json.dumps(pool.apply(loaded)))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_whose_main_module_imports_the_pool_is_light_as_well(tmp_path: Path, method: str) -> None:
+    """As most programs do: the class comes without what pools are made of."""
+    script = tmp_path / "script.py"
+    script.write_text(CLASS_ABOVE)
+    done = run_python(script, method)
+    assert done.returncode == 0, done.stderr
+    ours = {name for name in json.loads(done.stdout) if name.startswith("poolsafe")}
+    assert "poolsafe.pool" in ours
+    assert ours - WORKER_MODULES == INTERFACE
+    assert not {"dataclasses", "logging", "hashlib"} & set(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("name", modules())

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import options
-from .callbacks import Callbacks
-from .engine.messages import MAP, STARMAP
-from .engine.supervisor import Supervisor
-from .iterators import IMapIterator, IMapUnorderedIterator
-from .results import AsyncResult, MapResult
-from .submission import Submitter
+from .later import machinery
+
+if TYPE_CHECKING:
+    from .callbacks import Callbacks
+    from .engine.supervisor import Supervisor
+    from .iterators import IMapIterator, IMapUnorderedIterator
+    from .results import AsyncResult, MapResult
+    from .submission import Submitter
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -65,9 +66,9 @@ class Calls:
         Raises:
             ValueError: The pool is closed, or the timeout is no positive number.
         """
-        limit = options.time_limit(timeout)
+        limit = machinery.options.time_limit(timeout)
         supervisor = self._check_running()
-        result: AsyncResult[T] = AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
+        result: AsyncResult[T] = machinery.AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
         result.stands_for([self._submitter.call(func, args, kwds, result.arrive, limit)])
         return result
 
@@ -96,7 +97,7 @@ class Calls:
         timeout: float | None = None,
     ) -> MapResult[T]:
         """Like `map`, but returns at once."""
-        return self._map_async(func, iterable, MAP, chunksize, callback, error_callback, timeout)
+        return self._map_async(func, iterable, machinery.MAP, chunksize, callback, error_callback, timeout)
 
     def starmap(
         self,
@@ -120,7 +121,7 @@ class Calls:
         timeout: float | None = None,
     ) -> MapResult[T]:
         """Like `starmap`, but returns at once."""
-        return self._map_async(func, iterable, STARMAP, chunksize, callback, error_callback, timeout)
+        return self._map_async(func, iterable, machinery.STARMAP, chunksize, callback, error_callback, timeout)
 
     def _map_async(
         self,
@@ -132,7 +133,7 @@ class Calls:
         error_callback: Callable[[BaseException], object] | None,
         timeout: float | None,
     ) -> MapResult[Any]:
-        limit = options.time_limit(timeout)
+        limit = machinery.options.time_limit(timeout)
         supervisor = self._check_running()
         problem: Exception | None = None
         if hasattr(iterable, "__len__"):
@@ -142,8 +143,10 @@ class Calls:
                 items, problem = [None], error
         else:
             items = list(iterable)
-        size = options.chunk_size(chunksize, len(items), self._processes)
-        result: MapResult[Any] = MapResult(len(items), self, supervisor, self._callbacks, callback, error_callback)
+        size = machinery.options.chunk_size(chunksize, len(items), self._processes)
+        result: MapResult[Any] = machinery.MapResult(
+            len(items), self, supervisor, self._callbacks, callback, error_callback
+        )
         result._chunksize = size
         if problem is not None:
             self._submitter.fail_all(1, problem, result.arrive_at)
@@ -160,7 +163,7 @@ class Calls:
         timeout: float | None = None,
     ) -> IMapIterator[T]:
         """An iterator over `func(item)` for all items, in their order; the input is read in a thread of its own."""
-        iterator: IMapIterator[T] = self._imap(IMapIterator, func, iterable, chunksize, timeout)
+        iterator: IMapIterator[T] = self._imap(machinery.IMapIterator, func, iterable, chunksize, timeout)
         return iterator
 
     def imap_unordered(
@@ -172,7 +175,9 @@ class Calls:
         timeout: float | None = None,
     ) -> IMapUnorderedIterator[T]:
         """Like `imap`, in the order in which the results come."""
-        iterator: IMapUnorderedIterator[T] = self._imap(IMapUnorderedIterator, func, iterable, chunksize, timeout)
+        iterator: IMapUnorderedIterator[T] = self._imap(
+            machinery.IMapUnorderedIterator, func, iterable, chunksize, timeout
+        )
         return iterator
 
     def _imap(
@@ -183,9 +188,9 @@ class Calls:
         chunksize: int | None,
         timeout: float | None,
     ) -> Any:
-        limit = options.time_limit(timeout)
+        limit = machinery.options.time_limit(timeout)
         supervisor = self._check_running()
-        size = 1 if chunksize is None else options.check_chunk_size(chunksize)
+        size = 1 if chunksize is None else machinery.options.check_chunk_size(chunksize)
         iterator = kind(self, supervisor)
         # Enough to keep every worker busy with messages sent ahead, and no more: the input may never end.
         ahead = 4 * self._processes * supervisor.engine.depth * size

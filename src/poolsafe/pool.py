@@ -17,21 +17,16 @@ from functools import partial
 from multiprocessing import get_context, util
 from multiprocessing import pool as stdlib
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import failures, options
-from .callbacks import Callbacks
 from .calls import Calls
-from .engine.recipe import PIDFD_WORKERS, Recipe, transport_for
-from .engine.signals import deferred_interrupt
-from .engine.state import BROKEN
-from .engine.supervisor import END_PATIENCE, Supervisor
-from .leaks import Leaks
+from .later import machinery
 from .queues.maker import QueueMaker
-from .results import wrong_process
-from .stats import Stats, gather, wait_for_turn
-from .submission import Submitter
-from .watching import Listener
+
+if TYPE_CHECKING:
+    from .engine.supervisor import Supervisor
+    from .leaks import Leaks
+    from .stats import Stats
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -106,6 +101,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
     ) -> None:
         self._state = INIT  # the base's constructor is not run: it would start the stdlib's threads and queues
         self._ctx = context or get_context()
+        options = machinery.options
         options.refuse_in_unguarded_main(self._ctx)
         self._processes = options.worker_count(processes)
         self._maxtasksperchild = options.task_budget(maxtasksperchild)
@@ -116,33 +112,33 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         # Where the pool's start method is fork, a process of one thread forks faster than this one, and puts back what
         # it was forked with once for all.
         forks = isolation == "fork" or (isolation == "process" and self._ctx.get_start_method() == "fork")
-        recipe = Recipe(
+        recipe = machinery.Recipe(
             partial(self.Process, self._ctx),
             self._processes,
             initializer=initializer,
             initargs=initargs,
             options=(guard, before_task, after_task),
             baseline=guard.baseline() if self._ctx.get_start_method() == "fork" else None,
-            transport=transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
-            pidfd=self._processes <= PIDFD_WORKERS,
+            transport=machinery.transport_for(os.environ.get("POOLSAFE_TRANSPORT")),
+            pidfd=self._processes <= machinery.PIDFD_WORKERS,
             forks=forks,
             each=isolation == "process",
             max_memory=most,
             daemon=bool(daemon),
         )
-        self._callbacks = Callbacks()
+        self._callbacks = machinery.Callbacks()
         fresh = isolation == "process" and not forks
         budget = 1 if fresh else self._maxtasksperchild
-        supervisor = Supervisor(recipe, self._processes, budget, self._callbacks, spares=fresh)
-        self.leaks: Leaks = Leaks()
-        supervisor.listener = self._listener = Listener(self.leaks, warns=on_leak == "warn")
+        supervisor = machinery.Supervisor(recipe, self._processes, budget, self._callbacks, spares=fresh)
+        self.leaks: Leaks = machinery.Leaks()
+        supervisor.listener = self._listener = machinery.Listener(self.leaks, warns=on_leak == "warn")
         try:
-            with deferred_interrupt():  # Ctrl-C finds a whole pool or none
+            with machinery.deferred_interrupt():  # Ctrl-C finds a whole pool or none
                 supervisor.start()
                 self._supervisor = supervisor
                 # What comes with others would be sent again for each; and be counted as the memory of each.
                 alone = isolation in options.FRESH or most is not None
-                self._submitter = Submitter(supervisor.intake, supervisor.engine, terms, alone=alone)
+                self._submitter = machinery.Submitter(supervisor.intake, supervisor.engine, terms, alone=alone)
                 self._terminate = util.Finalize(self, supervisor.end, exitpriority=15)
                 self._state = RUN
         except BaseException:
@@ -152,7 +148,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
 
     def stats(self) -> Stats:
         """What the pool has done so far, as figures."""
-        return gather(self._own(), self._listener.dearest, self._submitter.carried)
+        return machinery.gather(self._own(), self._listener.dearest, self._submitter.carried)
 
     # -- the pool's life -----------------------------------------------------------------------------------------
     def _check_running(self) -> Supervisor:
@@ -160,10 +156,10 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         if supervisor is None or self._state != RUN:
             raise ValueError("Pool not running")
         if supervisor.foreign:
-            raise wrong_process("pool")
+            raise machinery.wrong_process("pool")
         kind, data = supervisor.engine.ending()
-        if kind == BROKEN:
-            raise failures.broken(data)
+        if kind == machinery.BROKEN:
+            raise machinery.failures.broken(data)
         return supervisor
 
     def close(self) -> None:
@@ -203,7 +199,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         if supervisor is None:
             raise ValueError("Pool not running")
         if supervisor.foreign:
-            raise wrong_process("pool")
+            raise machinery.wrong_process("pool")
         return supervisor
 
     def __enter__(self) -> IsolatedPool:
@@ -239,15 +235,15 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         supervisor = self._supervisor
         if supervisor is None:
             return {}
-        wait_for_turn(supervisor)
+        machinery.wait_for_turn(supervisor)
         return supervisor.engine.jobs
 
     def _repopulate_pool(self) -> None:
         """Returns when the pool has all its workers again (or cannot have them: after some seconds)."""
         supervisor = self._check_running()
-        deadline = time.monotonic() + END_PATIENCE
+        deadline = time.monotonic() + machinery.END_PATIENCE
         while not supervisor.finished.is_open and time.monotonic() < deadline:
-            wait_for_turn(supervisor)
+            machinery.wait_for_turn(supervisor)
             if sum(1 for worker in self._pool if worker.is_alive()) >= self._processes:
                 return
 

@@ -17,7 +17,7 @@ from . import signals
 #: Seconds between SIGTERM and SIGKILL for workers that are to end now.
 TERM_GRACE = 0.5
 #: What the workers of a fork server need at once.
-PRELOADED = ("poolsafe.engine.boot", "poolsafe.isolation.guard")
+PRELOADED = ("poolsafe.engine.boot", "poolsafe.isolation.guard", "poolsafe.pool")
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 

@@ -1,13 +1,15 @@
 """The methods by which a pool makes queues.
 
-Used by: pool. What may go wrong: see the methods.
+Used by: pool. A worker that imports the main module imports this as well, and no queue before it needs one. What may go
+wrong: see the methods.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import face
+if TYPE_CHECKING:
+    from . import face
 
 
 class QueueMaker:
@@ -23,12 +25,16 @@ class QueueMaker:
             TypeError: `maxsize` is no whole number.
             OSError: The process is out of descriptors.
         """
-        queue: face.Queue[Any] = face.Queue._made(maxsize)
+        from .face import Queue
+
+        queue: face.Queue[Any] = Queue._made(maxsize)
         return queue
 
     def JoinableQueue(self, maxsize: int = 0) -> face.JoinableQueue[Any]:
         """The same as `Queue`, by the name of `multiprocessing.JoinableQueue`."""
-        queue: face.JoinableQueue[Any] = face.JoinableQueue._made(maxsize)
+        from .face import JoinableQueue
+
+        queue: face.JoinableQueue[Any] = JoinableQueue._made(maxsize)
         return queue
 
     def SimpleQueue(self) -> face.SimpleQueue[Any]:
@@ -37,5 +43,7 @@ class QueueMaker:
         Raises:
             OSError: The process is out of descriptors.
         """
-        queue: face.SimpleQueue[Any] = face.SimpleQueue._made()
+        from .face import SimpleQueue
+
+        queue: face.SimpleQueue[Any] = SimpleQueue._made()
         return queue
