@@ -290,6 +290,12 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
             "The initializer ended the process, or the worker could not import the main module: a script that makes "
             "a pool under spawn or forkserver needs `if __name__ == '__main__':`."
         ) + said(facts["said"])
+        if facts["cut_off"]:
+            fact = f"a worker process (pid {pid}) could not be heard any more before it was ready, and was ended"
+            cause = "The initializer closed the file descriptors of its process, or replaced the process by exec()."
+    elif what == "forkless":
+        fact = f"worker {pid} cannot start the processes of its tasks: {facts['type']}: {facts['text']}"
+        cause = "The initializer has left limits or hooks by which none can be forked, or the system has none left."
     elif what == "memory":
         fact = (
             f"a fresh worker (pid {pid}) has {in_words(facts['used'])} of memory before its first task, more than "

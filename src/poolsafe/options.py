@@ -23,6 +23,8 @@ from .watching import WAYS
 
 #: Seconds that workers keep quiet in a script without a main guard, should nobody end them.
 _SILENCE = 5.0
+#: The same where code 1 would not tell the parent enough: after so long they end, with a code of their own.
+_HINT, UNGUARDED_CODE = 1.0, 114
 #: The levels of isolation that this version has.
 LEVELS = ("globals", "fork", "process", None)
 #: Those at which every task has a process of its own.
@@ -193,5 +195,8 @@ def refuse_in_unguarded_main(context: Any) -> None:
     if not getattr(me, "_inheriting", False) or context.get_start_method() == "fork":
         return
     if "PoolWorker" in me.name and not me.name.endswith("-1"):
+        if context.get_start_method() == "forkserver":  # whose processes end by Ctrl-C, too, with code 1
+            time.sleep(_HINT)
+            os._exit(UNGUARDED_CODE)
         time.sleep(_SILENCE)  # the first one explains, and its end is what the parent is to see; it then ends us
         raise SystemExit(1)

@@ -97,13 +97,14 @@ def test_a_script_without_a_main_guard(start_method: str, tmp_path: Path) -> Non
     with Program("unguarded", start_method, tmp_path) as program:
         status = program.end()
         if start_method == "fork":
-            assert (status, program.out, program.err) == (0, "[1, 2, 3]\n", "")
+            assert (status, program.out, program.err) == (0, "[1, 2, 3]\n", "begins\n")
         else:
             assert status == 1
             assert program.out == ""
             assert program.err.count("An attempt has been made to start a new process before the") == 1
             assert program.err.count("poolsafe.InitializerError") == 1
             assert "__main__" in program.err.rpartition("poolsafe.InitializerError")[2]
+            assert program.err.count("begins") <= 1 + 4 + 2, "the program, its workers, and one that took a place"
         program.leaves_nothing()
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -17,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from poolsafe import IsolatedPool, TaskCancelled, TaskTimeout, WorkerLost
+from poolsafe import InitializerError, IsolatedPool, TaskCancelled, TaskTimeout, WorkerLost
 from tests.support import fresh, tasks
 from tests.support.gates import Gate, Tally, process_is_gone, wait_for
 from tests.support.scripts import ROOT, run_python
 from tests.survival.conftest import RESET, MakePool, pools
-from tests.survival.support import chores, deeds, limits
+from tests.survival.support import chores, deeds, initializers, limits
 from tests.survival.support.cases import spread
 from tests.survival.support.ways import LIMIT, living, pipe_transport, survive, ways_under
 
@@ -139,6 +140,41 @@ def test_the_initializer_has_run_once_in_each_worker(make_pool: MakePool, tally:
     assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
     assert set(map(int, tally.entries())) == living(pool)
     assert len(tally.entries()) == 2
+
+
+FORKLESS: dict[str, tuple[Any, str]] = {
+    "a hook raises": (initializers.audit_forks, "RuntimeError: no processes here"),
+    "it is replaced": (initializers.replace_fork, "RuntimeError: no processes here"),
+    "no descriptors": (initializers.leave_no_descriptors, "OSError"),
+    "a hook ends the new one": (initializers.exit_after_forks, "code 7"),
+}
+
+
+@pytest.mark.parametrize(("start_method", "case"), spread(list(FORKLESS), "a hook raises", "a hook ends the new one"))
+def test_an_initializer_after_which_no_process_can_be_forked(make_pool: MakePool, case: str) -> None:
+    """Workers that begin, cannot serve and are replaced would do so for ever."""
+    initializer, text = FORKLESS[case]
+    with pytest.raises(InitializerError) as caught:
+        make_pool(2, initializer).apply_async(tasks.square, (1,)).get(LIMIT)
+    assert text in str(caught.value)
+    assert not caught.value.may_have_run
+
+
+@pytest.mark.parametrize("start_method", ["fork"])
+@pytest.mark.parametrize("level", ["fork", "process"])
+def test_a_pool_that_a_thread_of_an_executor_makes(
+    ctx: BaseContext, level: str, gate: Any, tally: Tally, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The thread is the main one of what it forks, and the executor would have it waited for there: by itself."""
+    go = gate("go")
+    with ThreadPoolExecutor(1) as executor:
+        pool = executor.submit(IsolatedPool, 1, context=ctx, isolation=level).result(LIMIT)
+        pool.apply(deeds.leave_a_thread_that_works, (go, tally))
+        go.open()  # its process waits for it
+        tally.wait(1)
+        pool.close()
+        pool.join()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_must_differ_does(pool: IsolatedPool) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from poolsafe import InitializerError, IsolatedPool, PoolTerminated
 from tests.support import tasks
-from tests.support.gates import Tally
+from tests.support.gates import Tally, process_is_gone, wait_for
 from tests.support.levels import LEVEL
 from tests.support.scripts import run_python
 from tests.survival.conftest import MakePool
@@ -51,6 +51,8 @@ ENDS: dict[str, tuple[Callable[[], Any], str]] = {
     "exit1": (partial(tasks.exit_hard, 1), "code 1"),
     "killed": (tasks.kill_self, "SIGKILL"),
     "segfault": (deeds.segfault, "SIGSEGV"),
+    "execs": (deeds.exec_a_program_that_stays, "replaced the process by exec"),
+    "closes": (initializers.close_everything_and_stay, "closed the file descriptors"),
 }
 
 
@@ -89,13 +91,14 @@ def test_an_initializer_that_fails(make_pool: MakePool, gate: Any, tally: Tally,
         assert_survives_pickling(caught.value)
     assert time.monotonic() - start < LIMIT
     assert_broken(pool, text)
-    # A death by a signal, or perhaps by Ctrl-C, may be somebody else's doing: a few tries. Anything else is final.
-    outside = end in ("killed", "segfault") or (end == "exit1" and pool._ctx.get_start_method() == "forkserver")
-    tries = 10 if outside else 2
+    # A death by a signal may be somebody else's doing: a few tries. Anything else is final.
+    tries = 10 if end in ("killed", "segfault", "execs", "closes") else 2
     assert len(tally.entries()) <= tries * (3 if LEVEL == "process" else 1)
     pool.close()
     pool.join()
     assert living(pool) == set()
+    for pid in map(int, tally.entries()):
+        wait_for(partial(process_is_gone, pid), what=f"the end of {pid}")
 
 
 @pytest.mark.parametrize("end", ["close", "terminate", "with"])

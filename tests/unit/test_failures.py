@@ -64,8 +64,16 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         broken("raised", True, **RAISED), errors.InitializerError, ["may have run"], {"may_have_run": True},
     ),
     "died early": (
-        broken("died", exitcode=1, said=""), errors.InitializerError, ["pid 77", "exited with code 1", "__main__"],
-        {"exitcode": 1, "pid": 77},
+        broken("died", exitcode=1, said="", cut_off=False), errors.InitializerError,
+        ["pid 77", "exited with code 1", "__main__"], {"exitcode": 1, "pid": 77},
+    ),
+    "cut off early": (
+        broken("died", exitcode=112, said="", cut_off=True), errors.InitializerError,
+        ["pid 77", "could not be heard", "closed the file descriptors"], {"exitcode": 112, "pid": 77},
+    ),
+    "cannot fork": (
+        broken("forkless", **RAISED), errors.InitializerError,
+        ["worker 77 cannot start the processes of its tasks: ValueError: words", "limits or hooks"], {"pid": 77},
     ),
     "cannot start": (
         broken("start", pid=None, type="TypeError", text="words"), errors.InitializerError,

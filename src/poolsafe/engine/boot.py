@@ -56,6 +56,7 @@ def run_bare(setup: Setup, serve: Callable[[], None]) -> None:
 
 def _live(setup: Setup, life: Callable[[], None]) -> None:
     harden(setup)
+    setup.page.tell_holder(os.getpid())  # Ctrl-C cannot end it any more, and it is known by that
     try:
         life()
     except ParentGone:
@@ -69,11 +70,11 @@ def put_back(setup: Setup) -> None:
 
 
 def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker | None:
-    """Makes the worker ready. Tells the parent so; or about a failure, and returns None."""
+    """Makes the worker ready. Tells the parent so, if it is to serve itself; or about a failure, and returns None."""
     made = make(setup, check)
     if isinstance(made, Worker):
-        setup.end.send(frame(messages.READY, 0, 0, b""))
         if not setup.forks:
+            setup.end.send(frame(messages.READY, 0, 0, b""))
             made.rehearse()
         return made
     tell_failure(setup, made)
@@ -83,6 +84,11 @@ def prepare(setup: Setup, check: Callable[[], object] | None = None) -> Worker |
 def tell_failure(setup: Setup, failure: Facts) -> None:
     """Tells the parent that the worker cannot become ready."""
     setup.end.send(frame(messages.INIT_FAILED, 0, 0, dumps(failure)))
+
+
+def tell_forkless(setup: Setup, error: Exception) -> None:
+    """Tells the parent that no process can be forked for tasks."""
+    tell_failure(setup, ("forkless", facts_of(error)[1]))
 
 
 def make(setup: Setup, check: Callable[[], object] | None = None) -> Worker | Facts:

@@ -212,10 +212,10 @@ class Engine(Cancelling):
 
     def _died_early(self, death: Death) -> None:
         self._start_deaths += 1
-        code, said = death.fate.exitcode, death.fate.said
-        killed = code is None or code < 0 or death.fate.hindered  # or nobody can tell
+        fate = death.fate
+        killed = fate.exitcode is None or fate.exitcode < 0 or fate.hindered or fate.cut_off  # or nobody can tell
         if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
-            self.broken((("died", {"exitcode": code, "said": said}), death.fate.pid))
+            self.broken((("died", {"exitcode": fate.exitcode, "said": fate.said, "cut_off": fate.cut_off}), fate.pid))
 
     def close(self) -> None:
         """No more jobs are to come; finish what there is."""

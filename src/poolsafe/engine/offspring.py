@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import itertools
 import os
 import select
@@ -23,6 +24,7 @@ from typing import NoReturn
 
 from . import signals
 from .child import CUT_OFF_CODE
+from .fds import pipe
 
 _TURN = b"t"
 
@@ -30,10 +32,11 @@ _TURN = b"t"
 class Child:
     """A forked process."""
 
-    __slots__ = ("cut_off", "done_since", "giver", "pid", "silent_since", "told", "words")
+    __slots__ = ("cut_off", "done_since", "giver", "pid", "silent_since", "speaker", "told", "turns", "words")
 
-    def __init__(self, pid: int, giver: int, words: int) -> None:
+    def __init__(self, pid: int, giver: int, words: int, turns: int, speaker: int) -> None:
         self.pid: int = pid
+        self.turns, self.speaker = turns, speaker  # in itself, whose pid is 0 there: the other ends of these two
         self.giver: int = giver  # a descriptor by which it is given its turn, once
         self.words: int = words  # and one by which it says that it is done
         self.done_since: float | None = None
@@ -62,10 +65,8 @@ class Child:
         return bool(poll.poll(0))
 
     def hear(self) -> bytes:
-        """What it says, when there is something to be heard; nothing when it cannot say anything any more."""
-        word = os.read(self.words, 1)
-        self.hear_none()
-        return word
+        """A word of its, when there is something to be heard; nothing when it cannot say anything any more."""
+        return os.read(self.words, 1)
 
     def hear_none(self) -> None:
         """It has said all that it will say."""
@@ -73,10 +74,46 @@ class Child:
         if fd >= 0:
             os.close(fd)
 
+    def send_signal(self, number: int) -> None:
+        """To be used before its status was taken: until then the number is its own, be it alive or dead."""
+        with contextlib.suppress(ProcessLookupError):  # SIGCHLD is ignored, so nobody's status waits
+            os.kill(self.pid, number)
+
     def let_go(self) -> None:
         """Closes both."""
         self.give_none()
         self.hear_none()
+
+
+def fork() -> Child:
+    """Forks: in the new process the child's number is 0.
+
+    Raises:
+        OSError: No process can be had, or no descriptor for it.
+        Exception: Whatever an audit hook raises.
+    """
+    fds: list[int] = []
+    try:
+        fds += pipe()
+        fds += pipe()
+        pid = os.fork()
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    turns, giver, words, speaker = fds
+    if pid:
+        os.close(turns)
+        os.close(speaker)
+    return Child(pid, giver, words, turns, speaker)
+
+
+def settle() -> None:
+    """Before the first fork: sees to what each process would inherit by mistake, or copy for nothing."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        util._flush_std_streams()  # type: ignore[attr-defined]  # else each would write it again
+    gc.collect()
+    gc.freeze()  # the collector writes to what it looks at, and each would copy all of that
 
 
 def warn_of_threads() -> None:
@@ -128,15 +165,19 @@ def begin_process() -> None:
         atexit.register(util._exit_function)  # type: ignore[attr-defined]
     process._children = set()  # type: ignore[attr-defined]
     process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
+    futures = sys.modules.get("concurrent.futures.thread")
+    if futures is not None:  # forked in a thread of an executor's, which at the end would be waited for: by itself
+        futures._threads_queues.pop(threading.current_thread(), None)
     util._finalizer_registry.clear()  # type: ignore[attr-defined]
     util._run_after_forkers()  # type: ignore[attr-defined]
 
 
 def end_process() -> None:
-    """What `multiprocessing` does at its end."""
-    if sys.version_info < (3, 13):
-        util._exit_function()  # type: ignore[attr-defined]
-    threading._shutdown()  # type: ignore[attr-defined]
-    util._flush_std_streams()  # type: ignore[attr-defined]
-    if sys.version_info >= (3, 13):
-        atexit._run_exitfuncs()
+    """What `multiprocessing` does at its end. A step that raises keeps none of those after it from being taken."""
+    with contextlib.ExitStack() as last:  # the last comes first
+        if sys.version_info >= (3, 13):
+            last.callback(atexit._run_exitfuncs)
+        last.callback(util._flush_std_streams)  # type: ignore[attr-defined]
+        last.callback(threading._shutdown)  # type: ignore[attr-defined]
+        if sys.version_info < (3, 13):
+            last.callback(util._exit_function)  # type: ignore[attr-defined]

@@ -11,15 +11,16 @@ where the start method is fork, runs in each child before its turn. It keeps a c
 turn, and waits. That child takes one request from the worker's channel, serves it as any worker does, says that it is
 done, and ends; the next one has its turn at once. So neither the fork nor the end of a process is in the way of a task.
 
-The parent sees one worker, the template. What a child's end means:
+The parent sees one worker, the template. That it is ready is told by the first child that has its turn: not before is
+it sure that any can be forked. What a child's end means:
 
 - while it ran an item: the item is lost, which the template tells the parent (`DIED`), and goes on;
 - at another moment (nothing at hand, or its answer half written): only the parent can tell what was read and what was
   not, so the template ends in the same way, as any worker that dies.
 
-A child that is to be ended for its item is ended by the template, the only process that knows for certain that a
-number is still that child's: the parent dooms the page and sends SIGURG (twice for SIGKILL); when nothing is at hand
-any more, the template says so (`SPARED`). Everything dies with the template, by a lifeline of its own.
+A child is ended by the template, which alone knows for certain that a number is still that child's: the parent dooms
+the page and sends SIGURG (twice for SIGKILL). When nothing is at hand any more, the template says so (`SPARED`).
+Everything dies with the template, by a lifeline of its own.
 
 Started by: workers. What may go wrong: no process can be forked (it is tried for a while, then by another template).
 """
@@ -33,35 +34,30 @@ import select
 import signal
 import sys
 from math import inf
-from multiprocessing import util
 from time import monotonic
 from typing import NoReturn
 
 from . import messages, stderr
-from .boot import Facts, make, run, run_bare, tell_failure
+from .boot import Facts, make, run, run_bare, tell_failure, tell_forkless
 from .child import CUT_OFF_CODE, Worker
 from .ear import Ear
 from .ends import ParentGone
-from .fds import pipe
 from .lifeline import Lifeline
 from .messages import dumps, frame
-from .offspring import Child, begin_process, end_family, end_process, follow, warn_of_threads
+from .offspring import Child, begin_process, end_family, end_process, follow, fork, settle, warn_of_threads
 from .page import IDLE
 from .setup import Setup, lead_group, tell_nothing
-from .telling import facts_of
 
 #: Exit code of a template that cannot fork.
 FORKLESS_CODE = 113
-#: Seconds between two tries to fork, and after how many the template gives up.
-_RETRY, _TRIES = 0.05, 60
+#: Seconds between two tries to fork; after so many it gives up; so many children in a row may end before their turn.
+_RETRY, _TRIES, _STILLBORN = 0.05, 60, 10
 #: Seconds that a child has for ending by itself when its task is done; and how many may take their time.
 LINGER, _LINGERING = 5.0, 8
 #: Seconds that a child has for ending when it can say nothing any more; and by SIGTERM, less than the template has.
 CUT_OFF_PATIENCE, END_PATIENCE = 0.05, 0.4
-#: So many children in a row may end before they have their turn.
-_STILLBORN = 10
 
-_DONE, _STOPPED = b"d", b"s"
+_READY, _DONE, _STOPPED = b"r", b"d", b"s"
 #: The parent's word for: end the child for the item that it has at hand. Ignored by default, should it come too late.
 CUT_SIGNAL: int = getattr(signal, "SIGURG", 0)
 
@@ -69,9 +65,18 @@ CUT_SIGNAL: int = getattr(signal, "SIGURG", 0)
 def main(setup: Setup) -> None:
     """The target of the process."""
     if setup.each:
-        run_bare(setup, lambda: Template(None, setup).serve())
+        run_bare(setup, lambda: _serve(None, setup))
     else:
-        run(setup, lambda worker: Template(worker, setup).serve(), warn_of_threads)
+        run(setup, lambda worker: _serve(worker, setup), warn_of_threads)
+
+
+def _serve(worker: Worker | None, setup: Setup) -> None:
+    try:
+        template = Template(worker, setup)
+    except OSError as error:  # no descriptors are left
+        tell_forkless(setup, error)
+    else:
+        template.serve()
 
 
 class Template:
@@ -85,7 +90,7 @@ class Template:
     def __init__(self, worker: Worker | None, setup: Setup) -> None:
         self._worker = worker
         self._setup = setup
-        self._announced = worker is not None  # that there are workers that can become ready
+        self._announced = False  # that the worker is ready
         self._end = setup.end
         self._pid = os.getpid()
         self._page = setup.page
@@ -109,7 +114,11 @@ class Template:
     # -- the loop ------------------------------------------------------------------------------------------------
     def serve(self) -> None:
         """Forks and waits until it is told to stop."""
-        self._settle_down()
+        settle()
+        if self._worker is not None:
+            self._worker.take_for_pristine()
+        gc.disable()
+        self._ear.open()
         while self._going:
             if self._turn is None and not self._crowded():
                 self._give_turn()
@@ -123,17 +132,6 @@ class Template:
         self._ear.close()
         if self._ear.terminated:
             follow(-signal.SIGTERM)
-
-    def _settle_down(self) -> None:
-        """Before the first fork: what children would inherit by mistake, or copy for nothing."""
-        with contextlib.suppress(OSError):  # nobody reads it
-            util._flush_std_streams()  # type: ignore[attr-defined]  # else each child would write it again
-        gc.collect()
-        gc.freeze()  # the collector writes to what it looks at, and each child would copy all of that
-        if self._worker is not None:
-            self._worker.take_for_pristine()
-        gc.disable()
-        self._ear.open()
 
     def _await(self) -> None:
         waits = (child.done_since + LINGER - monotonic() for child in self._children.values() if child.done_since)
@@ -171,14 +169,17 @@ class Template:
         """The child whose turn it is says that it is done, or can say nothing any more."""
         child = self._turn
         assert child is not None
-        self._poll.unregister(child.words)
         word = child.hear()
+        if word == _READY:
+            self._announced = True
+            return
+        self._poll.unregister(child.words)
+        child.hear_none()
         if not word:  # dead; or it has closed everything or become another program, and is ended for that
             child.silent_since = monotonic()
             return
         child.done_since = monotonic()
         self._stillborn = 0
-        self._announced = True
         self._turn = None
         if word == _STOPPED:
             self._going = False
@@ -189,12 +190,12 @@ class Template:
         turn = self._turn
         if turn is not None and turn.silent_since is not None and now >= turn.silent_since + CUT_OFF_PATIENCE:
             turn.cut_off = True
-            os.kill(turn.pid, signal.SIGKILL)
+            turn.send_signal(signal.SIGKILL)
         late = self._terminated_since is not None and now >= self._terminated_since + END_PATIENCE
         for child in self._children.values():
             if late or (child.done_since is not None and now >= child.done_since + LINGER):
                 child.done_since = now
-                os.kill(child.pid, signal.SIGKILL)
+                child.send_signal(signal.SIGKILL)
 
     # -- ends ----------------------------------------------------------------------------------------------------
     def _reap(self) -> None:
@@ -209,16 +210,16 @@ class Template:
                 self._buried(child, None if status is None else os.waitstatus_to_exitcode(status))
 
     def _buried(self, child: Child, code: int | None) -> None:
-        if child is self._turn and child.has_said_something():
-            self._hear()  # its last word
+        while child is self._turn and child.has_said_something():
+            self._hear()  # its last words
         del self._children[child.pid]
         if child is self._spare:
             self._spare = None
             self._stillborn += 1
-            if self._stillborn > _STILLBORN or not self._announced:
-                if not self._announced:  # nor has the one whose turn it is read anything
-                    self._page.tell_holder(child.pid)
-                follow(code)
+            if not self._announced:
+                self._page.tell_holder(child.pid)
+            if not self._announced or self._stillborn > _STILLBORN:
+                self._follow(None if child.cut_off else code)
         elif child is self._turn:
             self._turn = None
             if child.words >= 0:  # which something that it has forked holds open
@@ -231,13 +232,19 @@ class Template:
         if self._ear.terminated:
             return
         if not self._at_hand():
-            follow(code)
+            self._follow(None if child.cut_off else code)
         self._page.done()  # nobody is to be ended for it any more
         # Now, because the next child may have words of its own before the parent has read these.
         facts = child.pid, code, phase, child.cut_off, self._page.give_stack(), self._page.said()
         self._page.hear_none()
         self._end.send(frame(messages.DIED, job, index, dumps(facts)))
         self._page.mark(job, index + 1, IDLE)
+
+    def _follow(self, code: int | None) -> NoReturn:
+        """Ends as a child has ended, and all others before: one that has closed everything has no lifeline."""
+        for child in self._children.values():
+            child.send_signal(signal.SIGKILL)
+        follow(code)
 
     def _at_hand(self) -> bool:
         """Whether an item is begun whose answer is not there yet."""
@@ -256,7 +263,7 @@ class Template:
             for child in self._children.values():
                 # One that was forked just now would lose a SIGTERM: Python clears what came during the fork.
                 runs = child is busy or child.done_since is not None
-                os.kill(child.pid, signal.SIGTERM if runs else signal.SIGKILL)
+                child.send_signal(signal.SIGTERM if runs else signal.SIGKILL)
         if self._ear.cut_asked:
             self._ear.cut_asked = False
             doom = self._page.is_doomed()
@@ -271,39 +278,31 @@ class Template:
         if child is None or not self._at_hand():
             self._owing = doom
             return
-        os.kill(child.pid, signal.SIGKILL if child.told == doom else signal.SIGTERM)
+        child.send_signal(signal.SIGKILL if child.told == doom else signal.SIGTERM)
         child.told = doom
 
     # -- the children --------------------------------------------------------------------------------------------
     def _fork(self) -> Child | None:
-        fds: list[int] = []
         try:
-            fds += pipe()
-            fds += pipe()
-            pid = os.fork()
-        except OSError as error:
-            self._forkless(error, *fds)
+            child = fork()
+        except Exception as error:  # a hook may raise anything
+            self._forkless(error)
             return None
-        turns, giver, words, speaker = fds
-        child = self._children[pid] = Child(pid, giver, words)
-        if not pid:
-            self._live(turns, speaker)
-        os.close(turns)
-        os.close(speaker)
+        self._children[child.pid] = child
+        if not child.pid:
+            self._live(child)
         self._failures, self._fertile = 0, True
         return child
 
-    def _forkless(self, error: OSError, *fds: int) -> None:
+    def _forkless(self, error: Exception) -> None:
         """No process can be had, or no descriptor for it. While another one serves, that is no matter."""
-        for fd in fds:
-            os.close(fd)
         self._failures = 1 if self._children else self._failures + 1
-        if self._failures > _TRIES:
+        if self._failures > _TRIES or not (self._children or isinstance(error, OSError)):
             if not self._fertile:  # nor will the next template, so that is the end of the pool
-                self._end.send(frame(messages.INIT_FAILED, 0, 0, dumps(facts_of(error))))
-            os._exit(FORKLESS_CODE)
+                tell_forkless(self._setup, error)
+            self._follow(FORKLESS_CODE)
 
-    def _live(self, turns: int, speaker: int) -> NoReturn:
+    def _live(self, me: Child) -> NoReturn:
         """The whole life of a child."""
         code = 1
         try:
@@ -313,14 +312,14 @@ class Template:
             stderr.own(True)
             worker = self._worker or make(self._setup)
             if isinstance(worker, Worker):
-                worker.begin_anew(self._pid, speaker, renew=self._worker is not None)
+                worker.begin_anew(self._pid, me.speaker, renew=self._worker is not None)
                 worker.rehearse()
-            if os.read(turns, 1):
-                goes_on = self._serve_next(worker)
+            if os.read(me.turns, 1):
+                goes_on = self._serve_next(worker, me)
                 stderr.own(False)  # from now on the page is the next one's
                 tell_nothing()
                 with contextlib.suppress(BrokenPipeError):  # the template is dead
-                    os.write(speaker, _DONE if goes_on else _STOPPED)
+                    os.write(me.speaker, _DONE if goes_on else _STOPPED)
                 end_process()
             code = 0
         except ParentGone:
@@ -330,13 +329,14 @@ class Template:
         finally:
             os._exit(code)
 
-    def _serve_next(self, worker: Worker | Facts) -> bool:
+    def _serve_next(self, worker: Worker | Facts, me: Child) -> bool:
         """In a child whose turn it is, and which alone may write to the parent: serves one request."""
         if not isinstance(worker, Worker):
             tell_failure(self._setup, worker)
             return False
         if not self._announced:
             self._end.send(frame(messages.READY, 0, 0, b""))
+            os.write(me.speaker, _READY)  # not before: whoever comes after a death in between says it again
         self._page.rewind_stack()  # all children share the position
         return worker.serve_next()
 

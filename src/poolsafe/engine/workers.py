@@ -130,7 +130,8 @@ class PersistentWorker:
     def was_hindered(self, code: int | None) -> bool:
         if self._method == "spawn":
             return code == 255  # it could not be executed: no memory, or the environment was being changed
-        return code == 1 and self._by_server  # by Ctrl-C: others begin with the mask of the thread that starts them
+        # By Ctrl-C, as long as it heeds that. Others begin with the mask of the thread that starts them.
+        return code == 1 and self._by_server and not self._page.holder()
 
     @property
     def _by_server(self) -> bool:

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from tests.support.gates import Tally
+from tests.support.gates import Gate, Tally
 from tests.support.tasks import kill_self
 
 # Deaths
@@ -173,6 +173,14 @@ def print_and_close_the_streams() -> str:
 def leave_a_thread() -> str:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     return "done"
+
+
+def leave_a_thread_that_works(go: Gate, tally: Tally) -> None:
+    def work() -> None:
+        go.wait()
+        tally.add("done")
+
+    threading.Thread(target=work).start()
 
 
 def shorten_socket_timeouts() -> str:

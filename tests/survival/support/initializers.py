@@ -6,8 +6,10 @@ Who uses it: survival tests of starting workers. What may go wrong: a gate is ne
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.support.gates import Gate, Tally
 
@@ -35,3 +37,31 @@ def fail_after_two(starts: Tally) -> None:
     starts.add(os.getpid())
     if len(starts.entries()) > 2:
         raise RuntimeError("only two may start")
+
+
+def close_everything_and_stay() -> None:
+    os.closerange(0, 2048)
+    while True:
+        time.sleep(60)
+
+
+def _forbid(*_: object) -> NoReturn:
+    raise RuntimeError("no processes here")
+
+
+def audit_forks() -> None:
+    sys.addaudithook(lambda event, _: _forbid() if event == "os.fork" else None)
+
+
+def replace_fork() -> None:
+    os.fork = _forbid
+
+
+def leave_no_descriptors() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+
+
+def exit_after_forks() -> None:
+    os.register_at_fork(after_in_child=lambda: os._exit(7))

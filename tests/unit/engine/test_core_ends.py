@@ -19,6 +19,7 @@ from poolsafe.engine.state import (
     TERMINATED,
     Abandon,
     Command,
+    Fate,
     Finished,
     Pause,
     Start,
@@ -82,7 +83,20 @@ def test_a_worker_that_ends_before_it_is_ready_breaks_the_pool(code: Any) -> Non
     engine.lost(0, death(code=code))
     [(ident, _, kind, (reason, may_have_run))] = settled(engine.step())
     assert (ident, kind, may_have_run) == (1, BROKEN, False)
-    assert reason == (("died", {"exitcode": code, "said": ""}), 77)
+    assert reason == (("died", {"exitcode": code, "said": "", "cut_off": False}), 77)
+
+
+def test_what_made_its_end_is_told_of_a_worker_that_cannot_be_heard_any_more() -> None:
+    engine = Engine(1)
+    engine.submitted(job(1))
+    engine.step()
+    cut_off = death()._replace(fate=Fate(77, 112, cut_off=True))
+    for _ in range(1 + SPARE_START_DEATHS):  # it may have been killed by somebody else
+        engine.lost(min(engine.lanes), cut_off)
+        assert settled(engine.step()) == []
+    engine.lost(min(engine.lanes), cut_off)
+    [(_, _, kind, (reason, _))] = settled(engine.step())
+    assert (kind, reason) == (BROKEN, (("died", {"exitcode": 112, "said": "", "cut_off": True}), 77))
 
 
 @pytest.mark.parametrize("code", [-9, None], ids=["by a signal", "nobody can tell"])
