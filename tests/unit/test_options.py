@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from multiprocessing import get_context, process
 from multiprocessing import pool as stdlib
 from typing import Any
@@ -128,18 +129,18 @@ def test_a_senseless_chunk_size(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inheriting", "method", "name", "refused"),
+    ("inheriting", "method", "name", "code"),
     [
-        (True, "spawn", "SpawnPoolWorker-2", True),
-        (True, "forkserver", "ForkServerPoolWorker-7", True),
-        (True, "spawn", "SpawnPoolWorker-1", False),  # the first one brings the stdlib's explanation
-        (True, "fork", "ForkPoolWorker-2", False),
-        (True, "spawn", "SpawnProcess-2", False),
-        (False, "spawn", "SpawnPoolWorker-2", False),
+        (True, "spawn", "SpawnPoolWorker-2", 1),
+        (True, "forkserver", "ForkServerPoolWorker-7", options.UNGUARDED_CODE),
+        (True, "spawn", "SpawnPoolWorker-1", None),  # the first one brings the stdlib's explanation
+        (True, "fork", "ForkPoolWorker-2", None),
+        (True, "spawn", "SpawnProcess-2", None),
+        (False, "spawn", "SpawnPoolWorker-2", None),
     ],
 )
 def test_a_main_module_without_a_guard_is_explained_once(
-    monkeypatch: pytest.MonkeyPatch, inheriting: bool, method: str, name: str, refused: bool
+    monkeypatch: pytest.MonkeyPatch, inheriting: bool, method: str, name: str, code: int | None
 ) -> None:
     class Me:
         _inheriting = inheriting
@@ -148,12 +149,14 @@ def test_a_main_module_without_a_guard_is_explained_once(
     me.name = name
     monkeypatch.setattr(process, "current_process", lambda: me)
     monkeypatch.setattr(options, "_SILENCE", 0)
-    if refused:
-        with pytest.raises(SystemExit):
-            options.refuse_in_unguarded_main(get_context(method))
-    else:
+    monkeypatch.setattr(options, "_HINT", 0)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    if code is None:
         options.refuse_in_unguarded_main(get_context(method))
-        assert not refused
+    else:
+        with pytest.raises(SystemExit) as caught:
+            options.refuse_in_unguarded_main(get_context(method))
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize("nothing", [{}, set()])

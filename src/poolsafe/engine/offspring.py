@@ -26,7 +26,8 @@ from . import signals
 from .child import CUT_OFF_CODE
 from .fds import pipe
 
-_TURN = b"t"
+#: What a child is told with its turn: whether it is to say that the worker is ready.
+TURN, FIRST_TURN = b"t", b"f"
 
 
 class Child:
@@ -44,10 +45,10 @@ class Child:
         self.cut_off: bool = False  # ended for that
         self.told: int = 0  # to end for the item at hand: by which doom
 
-    def give_turn(self) -> None:
-        """It is to serve now."""
+    def give_turn(self, *, first: bool) -> None:
+        """It is to serve now; as the first one, it says before that the worker is ready."""
         with contextlib.suppress(BrokenPipeError):  # it is dead, which will be found
-            os.write(self.giver, _TURN)
+            os.write(self.giver, FIRST_TURN if first else TURN)
         self.give_none()
 
     def give_none(self) -> None:
@@ -65,8 +66,13 @@ class Child:
         return bool(poll.poll(0))
 
     def hear(self) -> bytes:
-        """A word of its, when there is something to be heard; nothing when it cannot say anything any more."""
+        """One word, when there is something to be heard; nothing when it cannot say anything any more."""
         return os.read(self.words, 1)
+
+    def say(self, word: bytes) -> None:
+        """In itself: says it."""
+        with contextlib.suppress(BrokenPipeError):  # the template is dead
+            os.write(self.speaker, word)
 
     def hear_none(self) -> None:
         """It has said all that it will say."""

@@ -27,7 +27,6 @@ Started by: workers. What may go wrong: no process can be forked (it is tried fo
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
@@ -44,7 +43,7 @@ from .ear import Ear
 from .ends import ParentGone
 from .lifeline import Lifeline
 from .messages import dumps, frame
-from .offspring import Child, begin_process, end_family, end_process, follow, fork, settle, warn_of_threads
+from .offspring import FIRST_TURN, Child, begin_process, end_family, end_process, follow, fork, settle, warn_of_threads
 from .page import IDLE
 from .setup import Setup, lead_group, tell_nothing
 
@@ -163,7 +162,7 @@ class Template:
         self._page.tell_holder(child.pid)
         self._turn = child
         self._poll.register(child.words, select.POLLIN)
-        child.give_turn()
+        child.give_turn(first=not self._announced)
 
     def _hear(self) -> None:
         """The child whose turn it is says that it is done, or can say nothing any more."""
@@ -218,8 +217,8 @@ class Template:
             self._stillborn += 1
             if not self._announced:
                 self._page.tell_holder(child.pid)
-            if not self._announced or self._stillborn > _STILLBORN:
-                self._follow(None if child.cut_off else code)
+            if (not self._announced or self._stillborn > _STILLBORN) and not self._ear.terminated:
+                self._follow(code)
         elif child is self._turn:
             self._turn = None
             if child.words >= 0:  # which something that it has forked holds open
@@ -314,12 +313,12 @@ class Template:
             if isinstance(worker, Worker):
                 worker.begin_anew(self._pid, me.speaker, renew=self._worker is not None)
                 worker.rehearse()
-            if os.read(me.turns, 1):
-                goes_on = self._serve_next(worker, me)
+            turn = os.read(me.turns, 1)
+            if turn:
+                goes_on = self._serve_next(worker, me, first=turn == FIRST_TURN)
                 stderr.own(False)  # from now on the page is the next one's
                 tell_nothing()
-                with contextlib.suppress(BrokenPipeError):  # the template is dead
-                    os.write(me.speaker, _DONE if goes_on else _STOPPED)
+                me.say(_DONE if goes_on else _STOPPED)
                 end_process()
             code = 0
         except ParentGone:
@@ -329,14 +328,14 @@ class Template:
         finally:
             os._exit(code)
 
-    def _serve_next(self, worker: Worker | Facts, me: Child) -> bool:
+    def _serve_next(self, worker: Worker | Facts, me: Child, *, first: bool) -> bool:
         """In a child whose turn it is, and which alone may write to the parent: serves one request."""
         if not isinstance(worker, Worker):
             tell_failure(self._setup, worker)
             return False
-        if not self._announced:
+        if first:
             self._end.send(frame(messages.READY, 0, 0, b""))
-            os.write(me.speaker, _READY)  # not before: whoever comes after a death in between says it again
+            me.say(_READY)  # not before: whoever comes after a death in between says it again
         self._page.rewind_stack()  # all children share the position
         return worker.serve_next()
 
