@@ -18,6 +18,7 @@ from poolsafe import InitializerError, IsolatedPool, ResetError, TaskExited, Wor
 from tests.queues import deeds as queue_deeds
 from tests.support import fresh, tasks
 from tests.support.gates import Tally, wait_for
+from tests.support.scripts import run_python
 from tests.survival.conftest import RESET, MakePool, _no_main_for_workers, pools
 from tests.survival.support import chores, deeds, initializers
 from tests.survival.support.cases import spread
@@ -26,6 +27,29 @@ from tests.survival.support.ways import FEW_WAYS, WAYS, fresh_tally, living, sur
 __all__ = ["_no_main_for_workers"]
 
 LIMIT = 20
+
+SHARING = """\
+import multiprocessing, sys
+from multiprocessing.shared_memory import SharedMemory
+from poolsafe import IsolatedPool
+
+def make(value):
+    memory = SharedMemory(create=True, size=1)
+    memory.buf[0] = value
+    memory.close()
+    return memory.name
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    with IsolatedPool(1, context=context, isolation=sys.argv[2]) as pool:
+        name = pool.apply(make, (5,))
+        pool.close()
+        pool.join()
+    memory = SharedMemory(name)
+    print(memory.buf[0])
+    memory.close()
+    memory.unlink()
+"""
 
 
 @pytest.fixture(params=["process", "fork"])
@@ -104,6 +128,38 @@ def test_an_initializer_that_fails_first_in_the_process_that_waits(
     assert caught.value.exitcode == 3
     assert str(caught.value.pid) in tally.entries()[1:]
     go.open()
+
+
+@pytest.mark.parametrize(("start_method", "level"), [("fork", "process")])
+def test_an_initializer_that_ends_all_processes_that_wait(
+    make_pool: MakePool, gate: Any, tally: Tally, tmp_path: Path
+) -> None:
+    """The task that runs meanwhile is finished; after that, the end of the initializer is told as what it is."""
+    failing, arrivals = gate("failing"), Tally(tmp_path / "arrivals")
+    pool = make_pool(1, initializers.exit_when, (failing, tally))
+    first, second = gate("first"), gate("second")
+    one = pool.apply_async(chores.wait_at, (first, arrivals))
+    arrivals.wait(1)
+    tally.wait(2)
+    failing.open()
+    first.open()  # the process that waits has begun already, and has its turn now
+    two = pool.apply_async(chores.wait_at, (second, arrivals))
+    arrivals.wait(2)
+    tally.wait(2 + 11)
+    second.open()
+    assert [one.get(LIMIT), two.get(LIMIT)] == [int(pid) for pid in arrivals.entries()]
+    with pytest.raises(InitializerError, match="exited with code 3") as caught:
+        pool.apply_async(tasks.square, (1,)).get(LIMIT)
+    assert str(caught.value.pid) in tally.entries()
+
+
+@pytest.mark.parametrize("level", ["fork", "process"])
+@pytest.mark.parametrize("start_method", ["fork"])  # the others have a tracker by then
+def test_shared_memory_that_a_task_makes_outlives_its_process(start_method: str, level: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SHARING)
+    done = run_python(program, start_method, level)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
 
 
 def test_an_initializer_that_fails_later(make_pool: MakePool, tally: Tally) -> None:

@@ -20,7 +20,7 @@ SRC = Path(poolsafe.__file__).parent
 #: Every module has its layer. Inside a layer imports are free, as long as they make no circle.
 LAYERS: dict[str, set[str]] = {
     "package": {"__init__"},
-    "errors": {"errors"},
+    "errors": {"errors", "later"},
     # What is put back, and how; needs no process.
     "isolation": {
         "isolation",
@@ -138,7 +138,7 @@ LAYERS: dict[str, set[str]] = {
             "watching",
             "options",
         ),
-        *("stats", "machinery", "later", "pool", "presets", "alike", "verdict", "verification"),
+        *("stats", "machinery", "pool", "presets", "alike", "verdict", "verification"),
     },
     "command": {"demo", "audit", "_audited", "_audited.hook", "_audited.pools", "_audited.sitecustomize", "__main__"},
 }
@@ -172,7 +172,7 @@ WORKER_MODULES = {
     *("contextvars", "_contextvars"),
 }
 #: What the class itself consists of.
-INTERFACE = {"poolsafe.pool", "poolsafe.calls", "poolsafe.later", "poolsafe.queues", "poolsafe.queues.maker"}
+INTERFACE = {"poolsafe.pool", "poolsafe.calls", "poolsafe.queues", "poolsafe.queues.maker"}
 
 
 def modules() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import multiprocessing.pool as stdlib
+import typing
 from types import FunctionType
 from typing import Any
 
@@ -45,6 +46,12 @@ METHODS = [(ours, theirs, name) for ours, theirs in PAIRS.items() for name in ca
 by_name = pytest.mark.parametrize(
     ("ours", "theirs", "name"), METHODS, ids=[f"{ours.__name__}.{name}" for ours, _, name in METHODS]
 )
+
+
+@pytest.mark.parametrize("name", ["apply_async", "map_async", "imap", "imap_unordered", "stats", "Queue"])
+def test_annotations_resolve(name: str) -> None:
+    """Though what they name is imported later."""
+    assert typing.get_type_hints(getattr(poolsafe.IsolatedPool, name))["return"]
 
 
 @by_name

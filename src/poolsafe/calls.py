@@ -10,14 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .later import machinery
+from .later import Later
 
 if TYPE_CHECKING:
-    from .callbacks import Callbacks
-    from .engine.supervisor import Supervisor
-    from .iterators import IMapIterator, IMapUnorderedIterator
-    from .results import AsyncResult, MapResult
-    from .submission import Submitter
+    from . import machinery
+else:
+    machinery = Later("machinery")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -27,10 +25,10 @@ class Calls:
     """See the module."""
 
     _processes: int
-    _callbacks: Callbacks
-    _submitter: Submitter
+    _callbacks: machinery.Callbacks
+    _submitter: machinery.Submitter
 
-    def _check_running(self) -> Supervisor:
+    def _check_running(self) -> machinery.Supervisor:
         raise NotImplementedError
 
     def apply(
@@ -53,7 +51,7 @@ class Calls:
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
-    ) -> AsyncResult[T]:
+    ) -> machinery.AsyncResult[T]:
         """Runs `func(*args, **kwds)` in a worker and returns at once.
 
         Args:
@@ -68,7 +66,9 @@ class Calls:
         """
         limit = machinery.options.time_limit(timeout)
         supervisor = self._check_running()
-        result: AsyncResult[T] = machinery.AsyncResult(self, supervisor, self._callbacks, callback, error_callback)
+        result: machinery.AsyncResult[T] = machinery.AsyncResult(
+            self, supervisor, self._callbacks, callback, error_callback
+        )
         result.stands_for([self._submitter.call(func, args, kwds, result.arrive, limit)])
         return result
 
@@ -95,7 +95,7 @@ class Calls:
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
-    ) -> MapResult[T]:
+    ) -> machinery.MapResult[T]:
         """Like `map`, but returns at once."""
         return self._map_async(func, iterable, machinery.MAP, chunksize, callback, error_callback, timeout)
 
@@ -119,7 +119,7 @@ class Calls:
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
-    ) -> MapResult[T]:
+    ) -> machinery.MapResult[T]:
         """Like `starmap`, but returns at once."""
         return self._map_async(func, iterable, machinery.STARMAP, chunksize, callback, error_callback, timeout)
 
@@ -132,7 +132,7 @@ class Calls:
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
         timeout: float | None,
-    ) -> MapResult[Any]:
+    ) -> machinery.MapResult[Any]:
         limit = machinery.options.time_limit(timeout)
         supervisor = self._check_running()
         problem: Exception | None = None
@@ -144,7 +144,7 @@ class Calls:
         else:
             items = list(iterable)
         size = machinery.options.chunk_size(chunksize, len(items), self._processes)
-        result: MapResult[Any] = machinery.MapResult(
+        result: machinery.MapResult[Any] = machinery.MapResult(
             len(items), self, supervisor, self._callbacks, callback, error_callback
         )
         result._chunksize = size
@@ -161,9 +161,9 @@ class Calls:
         chunksize: int | None = 1,
         *,
         timeout: float | None = None,
-    ) -> IMapIterator[T]:
+    ) -> machinery.IMapIterator[T]:
         """An iterator over `func(item)` for all items, in their order; the input is read in a thread of its own."""
-        iterator: IMapIterator[T] = self._imap(machinery.IMapIterator, func, iterable, chunksize, timeout)
+        iterator: machinery.IMapIterator[T] = self._imap(machinery.IMapIterator, func, iterable, chunksize, timeout)
         return iterator
 
     def imap_unordered(
@@ -173,9 +173,9 @@ class Calls:
         chunksize: int | None = 1,
         *,
         timeout: float | None = None,
-    ) -> IMapUnorderedIterator[T]:
+    ) -> machinery.IMapUnorderedIterator[T]:
         """Like `imap`, in the order in which the results come."""
-        iterator: IMapUnorderedIterator[T] = self._imap(
+        iterator: machinery.IMapUnorderedIterator[T] = self._imap(
             machinery.IMapUnorderedIterator, func, iterable, chunksize, timeout
         )
         return iterator

@@ -97,7 +97,7 @@ def _lost(lost: Lost, item: int | None) -> errors.PoolsafeError:
     return errors.WorkerLost(
         f"the worker process {fate.pid} {describe_exit(code)} while it had this task{where(item)}; "
         f"the function {may_have_run}",
-        cause=_likely_cause(fate) + last_words(fate),
+        cause=_likely_cause(fate, begun=lost.may_have_run) + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or submit the "
         "task again if it may run twice.",
         exitcode=code,
@@ -125,7 +125,7 @@ _CUT_OFF = (
 )
 
 
-def _likely_cause(fate: Fate) -> str:
+def _likely_cause(fate: Fate, *, begun: bool) -> str:
     exitcode = fate.exitcode
     if fate.cut_off:
         return _CUT_OFF
@@ -134,10 +134,8 @@ def _likely_cause(fate: Fate) -> str:
     if exitcode is None:
         return "Something else took the exit status: SIGCHLD is ignored, or somebody waits for any child."
     if exitcode >= 0:
-        return (
-            "The function, or a library that it uses, called os._exit() or exec, or closed the file descriptors of its "
-            "process."
-        )
+        who = "The function" if begun else "What runs before it (a factory, a hook, the loading of its arguments)"
+        return f"{who}, or a library that it uses, called os._exit() or exec, or closed the file descriptors."
     if -exitcode == getattr(signal, "SIGKILL", 9):
         return "Often the kernel ran out of memory and chose this process; otherwise somebody sent the signal."
     if -exitcode in (signal.SIGSEGV, signal.SIGABRT, getattr(signal, "SIGBUS", signal.SIGSEGV), signal.SIGFPE):

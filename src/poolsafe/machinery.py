@@ -1,6 +1,6 @@
 """What a pool is made of and what its methods use, in one place, so that it can be imported with the first pool.
 
-Used by: pool and calls, by way of later. What may go wrong: nothing of its own.
+Used by: pool, calls, by way of later. What may go wrong: nothing of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .engine.supervisor import END_PATIENCE, Supervisor
 from .iterators import IMapIterator, IMapUnorderedIterator
 from .leaks import Leaks
 from .results import AsyncResult, MapResult, wrong_process
-from .stats import gather, wait_for_turn
+from .stats import Stats, gather, wait_for_turn
 from .submission import Submitter
 from .watching import Listener
 
@@ -33,6 +33,7 @@ __all__ = [
     "Listener",
     "MapResult",
     "Recipe",
+    "Stats",
     "Submitter",
     "Supervisor",
     "deferred_interrupt",

@@ -20,13 +20,13 @@ from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .calls import Calls
-from .later import machinery
+from .later import Later
 from .queues.maker import QueueMaker
 
 if TYPE_CHECKING:
-    from .engine.supervisor import Supervisor
-    from .leaks import Leaks
-    from .stats import Stats
+    from . import machinery
+else:
+    machinery = Later("machinery")
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
     """
 
     _state: str = INIT
-    _supervisor: Supervisor | None = None
+    _supervisor: machinery.Supervisor | None = None
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
@@ -130,7 +130,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         fresh = isolation == "process" and not forks
         budget = 1 if fresh else self._maxtasksperchild
         supervisor = machinery.Supervisor(recipe, self._processes, budget, self._callbacks, spares=fresh)
-        self.leaks: Leaks = machinery.Leaks()
+        self.leaks: machinery.Leaks = machinery.Leaks()
         supervisor.listener = self._listener = machinery.Listener(self.leaks, warns=on_leak == "warn")
         try:
             with machinery.deferred_interrupt():  # Ctrl-C finds a whole pool or none
@@ -146,12 +146,12 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
                 self.terminate()
             raise
 
-    def stats(self) -> Stats:
+    def stats(self) -> machinery.Stats:
         """What the pool has done so far, as figures."""
         return machinery.gather(self._own(), self._listener.dearest, self._submitter.carried)
 
     # -- the pool's life -----------------------------------------------------------------------------------------
-    def _check_running(self) -> Supervisor:
+    def _check_running(self) -> machinery.Supervisor:
         supervisor = self._supervisor
         if supervisor is None or self._state != RUN:
             raise ValueError("Pool not running")
@@ -194,7 +194,7 @@ class IsolatedPool(QueueMaker, Calls, stdlib.Pool):
         supervisor.join(_THREAD_PATIENCE)
         self._callbacks.join(_THREAD_PATIENCE)
 
-    def _own(self) -> Supervisor:
+    def _own(self) -> machinery.Supervisor:
         supervisor = self._supervisor
         if supervisor is None:
             raise ValueError("Pool not running")

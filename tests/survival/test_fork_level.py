@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
-from poolsafe import InitializerError, IsolatedPool, TaskCancelled, TaskTimeout, WorkerLost
+from poolsafe import InitializerError, IsolatedPool, PoolsafeWarning, TaskCancelled, TaskTimeout, WorkerLost
+from poolsafe.engine import template
 from tests.support import fresh, tasks
 from tests.support.gates import Gate, Tally, process_is_gone, wait_for
+from tests.support.leaks import descendants
 from tests.support.scripts import ROOT, run_python
 from tests.survival.conftest import RESET, MakePool, pools
 from tests.survival.support import chores, deeds, initializers, limits
@@ -158,6 +160,54 @@ def test_an_initializer_after_which_no_process_can_be_forked(make_pool: MakePool
         make_pool(2, initializer).apply_async(tasks.square, (1,)).get(LIMIT)
     assert text in str(caught.value)
     assert not caught.value.may_have_run
+
+
+@pytest.mark.parametrize("start_method", ["fork"])  # whose workers find what is patched here
+def test_a_worker_that_lacks_processes_is_waited_for(
+    make_pool: MakePool, gate: Any, tally: Tally, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It took the place of one that had them; the task of another worker is not touched."""
+    monkeypatch.setattr(template, "_TRIES", 2)
+    go, scarce = gate("go"), gate("scarce")
+    pool = make_pool(2, initializers.allow_no_forks_when, (scarce, tally))
+    arrivals = Tally(tmp_path / "arrivals")
+    held = pool.apply_async(chores.wait_at, (go, arrivals))
+    at_work = int(arrivals.wait(1)[0])
+    tally.wait(2)
+    pool.map(tasks.square, range(4))
+    scarce.open()
+    [idle] = [pid for pid in living(pool) if at_work not in descendants(pid)]
+    os.kill(idle, signal.SIGKILL)
+    with pytest.warns(PoolsafeWarning, match="trying again"):
+        tally.wait(4)  # two have taken its place, one after the other
+    os.remove(scarce.path)
+    assert pool.map(tasks.square, range(4)) == [0, 1, 4, 9], "by the next one; the other worker is held"
+    go.open()
+    assert held.get(LIMIT) == at_work
+
+
+@pytest.mark.parametrize("start_method", ["fork"])
+@pytest.mark.parametrize("level", ["fork", "process"])
+def test_processes_that_are_killed_while_they_wait_cost_no_task(
+    ctx: BaseContext, level: str, gate: Any, tally: Tally
+) -> None:
+    """However many, while a task runs."""
+    go = gate("go")
+    with IsolatedPool(1, context=ctx, isolation=level) as pool:
+        held = pool.apply_async(chores.wait_at, (go, tally))
+        at_work = int(tally.wait(1)[0])
+        [worker] = living(pool)
+        dead: set[int] = set()
+        for _ in range(11):
+            wait_for(lambda: bool(descendants(worker) - {at_work} - dead), what="one that waits")
+            spare = min(descendants(worker) - {at_work} - dead)
+            os.kill(spare, signal.SIGKILL)
+            dead.add(spare)
+        go.open()
+        assert held.get(LIMIT) == at_work
+        assert pool.map(tasks.square, range(4)) == [0, 1, 4, 9]
+        pool.close()
+        pool.join()
 
 
 @pytest.mark.parametrize("start_method", ["fork"])

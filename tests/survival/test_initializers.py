@@ -52,7 +52,8 @@ ENDS: dict[str, tuple[Callable[[], Any], str]] = {
     "killed": (tasks.kill_self, "SIGKILL"),
     "segfault": (deeds.segfault, "SIGSEGV"),
     "execs": (deeds.exec_a_program_that_stays, "replaced the process by exec"),
-    "closes": (initializers.close_everything_and_stay, "closed the file descriptors"),
+    "closes": (initializers.close_everything, "closed the file descriptors"),
+    "closes-stays": (initializers.close_everything_and_stay, "closed the file descriptors"),
 }
 
 
@@ -92,7 +93,7 @@ def test_an_initializer_that_fails(make_pool: MakePool, gate: Any, tally: Tally,
     assert time.monotonic() - start < LIMIT
     assert_broken(pool, text)
     # A death by a signal may be somebody else's doing: a few tries. Anything else is final.
-    tries = 10 if end in ("killed", "segfault", "execs", "closes") else 2
+    tries = 10 if end in ("killed", "segfault", "execs", "closes", "closes-stays") else 2
     assert len(tally.entries()) <= tries * (3 if LEVEL == "process" else 1)
     pool.close()
     pool.join()
@@ -167,6 +168,22 @@ def test_a_process_that_cannot_be_executed_is_tried_again(start_method: str, tmp
     done = run_python(program, LEVEL, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "[3, 2, 1]\n"), done.stderr
     assert (tmp_path / "tried").exists()
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_arguments_that_cannot_be_handed_over_any_more(make_pool: MakePool, tally: Tally) -> None:
+    """An end of a pipe that the program closes once the workers have it: for their replacements nothing is there."""
+    reader, writer = mp.Pipe(duplex=False)
+    with reader:
+        pool = make_pool(1, initializers.count_beside, (tally, writer))
+        tally.wait(1)
+        writer.close()
+        for pid in living(pool):
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(InitializerError, match="handle is closed"):
+            pool.apply_async(tasks.square, (1,)).get(LIMIT)
+        with pytest.raises(OSError, match="handle is closed"):
+            make_pool(1, initializers.count_beside, (tally, writer))
 
 
 def test_a_slow_initializer_is_waited_for(make_pool: MakePool, gate: Any, tally: Tally, tmp_path: Path) -> None:

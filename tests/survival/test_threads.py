@@ -26,6 +26,7 @@ from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
 from tests.support.levels import FRESH, LEVEL
+from tests.support.scripts import run_python
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
@@ -220,3 +221,43 @@ def test_an_import_in_progress_at_the_moment_of_a_fork(
         assert result.get(LIMIT) == 42
     finally:
         sys.modules.pop("slow_module", None)
+
+
+FIRST_POOLS = """\
+import importlib.abc, multiprocessing, sys, threading
+from poolsafe import IsolatedPool
+
+begun, forked = threading.Event(), threading.Event()
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "poolsafe.submission" and not begun.is_set():
+            begun.set()
+            forked.wait(0.5)
+
+def use():
+    with IsolatedPool(1) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("fork")
+    sys.meta_path.insert(0, Slow())
+    thread = threading.Thread(target=use)
+    thread.start()
+    begun.wait()
+    child = multiprocessing.Process(target=use)
+    child.start()
+    forked.set()
+    child.join(20)
+    print(child.exitcode)
+    child.kill()
+    thread.join()
+"""
+
+
+def test_a_fork_while_another_thread_makes_the_first_pool(tmp_path: Path) -> None:
+    """What pools are made of is being imported then, under locks that nobody in the forked process would open."""
+    program = tmp_path / "program.py"
+    program.write_text(FIRST_POOLS)
+    done = run_python(program)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr

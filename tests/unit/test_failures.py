@@ -47,6 +47,9 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
     "aborted": (lost(-signal.SIGABRT), errors.WorkerLost, ["SIGABRT", "Native code"], {"signal": signal.SIGABRT}),
     "signalled": (lost(-signal.SIGTERM), errors.WorkerLost, ["SIGTERM", "Somebody sent"], {"signal": signal.SIGTERM}),
     "exited": (lost(0), errors.WorkerLost, ["exited with code 0", "os._exit"], {"exitcode": 0, "signal": None}),
+    "exited before it ran": (
+        lost(7, may_have_run=False), errors.WorkerLost, ["did not run", "What runs before it (a factory"], {},
+    ),
     "exited with a code": (lost(7), errors.WorkerLost, ["exited with code 7", "os._exit"], {"exitcode": 7}),
     "stolen": (lost(None), errors.WorkerLost, ["nobody could tell", "SIGCHLD"], {"exitcode": None, "signal": None}),
     "cut off": (lost(-9, cut_off=True), errors.WorkerLost, ["closed the file descriptors"], {"exitcode": -9}),

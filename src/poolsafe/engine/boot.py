@@ -88,7 +88,7 @@ def tell_failure(setup: Setup, failure: Facts) -> None:
 
 def tell_forkless(setup: Setup, error: Exception) -> None:
     """Tells the parent that no process can be forked for tasks."""
-    tell_failure(setup, ("forkless", facts_of(error)[1]))
+    tell_failure(setup, ("forkless", {**facts_of(error)[1], "passing": isinstance(error, OSError)}))
 
 
 def make(setup: Setup, check: Callable[[], object] | None = None) -> Worker | Facts:

@@ -87,9 +87,8 @@ class Engine(Cancelling):
         self._numbers = itertools.count()
         self._doubts = itertools.count(1)
         self._paused = False
-        self._failures = 0
-        self._start_deaths = 0
-        self._barren = 0
+        self._failures = self._start_deaths = self._barren = 0
+        self.proven: bool = False  # that workers can become ready
 
     def submitted(self, job: Job) -> None:
         """A job came in that nobody has yet."""
@@ -161,6 +160,7 @@ class Engine(Cancelling):
         if lane.state == STARTING:
             lane.state = READY
         self._start_deaths = self._failures = 0
+        self.proven = True
 
     def start_failed(self, lane_id: int) -> None:
         """The worker could not be started (no descriptors, no memory, no processes): try again later."""
@@ -211,8 +211,12 @@ class Engine(Cancelling):
             self._keep_orphan(death.job, LOST, death.loss(death.phase > 1))
 
     def _died_early(self, death: Death) -> None:
-        self._start_deaths += 1
         fate = death.fate
+        if fate.scarce and self.proven:
+            self._failures += 1
+            self._pause()
+            return
+        self._start_deaths += 1
         killed = fate.exitcode is None or fate.exitcode < 0 or fate.hindered or fate.cut_off  # or nobody can tell
         if not killed or self._start_deaths > self.processes + SPARE_START_DEATHS:
             self.broken((("died", {"exitcode": fate.exitcode, "said": fate.said, "cut_off": fate.cut_off}), fate.pid))

@@ -60,6 +60,10 @@ class Crew:
             worker.release()
         self.close()
 
+    def refused(self) -> bool:
+        """Whether what a worker is given does not pickle any more, so that none will ever start."""
+        return self._recipe.refused()
+
     def start(self, lane: int) -> None:
         """Starts a worker; whatever hinders it comes through."""
         worker = self._recipe.worker(self._recipe.start(self._announce))

@@ -12,6 +12,7 @@ from . import messages
 from .core import Engine
 from .crew import Crew
 from .mortuary import Mortuary
+from .reports import report
 from .tally import Tally
 
 _ANSWERS = frozenset({messages.VALUE, messages.ERROR, messages.FAILED})
@@ -49,4 +50,8 @@ def deliver(owner: Owner, lane: int, frames: list[messages.Frame]) -> None:
         elif kind in (messages.DIED, messages.SPARED):
             owner.mortuary.told(lane, kind, job, index, data)
         elif kind == messages.INIT_FAILED:
-            owner.give_up_for(messages.loads(data), owner.crew.workers[lane].serving)
+            what, facts = messages.loads(data)
+            if what == "forkless" and facts["passing"] and engine.proven:  # then it is a matter of waiting
+                report(f"a worker could not start a process ({facts['type']}: {facts['text']}); trying again")
+            else:
+                owner.give_up_for((what, facts), owner.crew.workers[lane].serving)

@@ -38,6 +38,7 @@ class Ear:
         self.cut_asked: bool = False
         self._cut_signal = cut_signal
         self._tell = on_term
+        self._pid = os.getpid()
         self._handlers: dict[int, Any] = {}
         self._mask: signals.Mask = frozenset()
         self._wake, self._waker = pipe()
@@ -78,8 +79,9 @@ class Ear:
             os.close(fd)
 
     def _on_term(self, *_: object) -> None:
-        self.terminated = True
-        self._tell()
+        if os.getpid() == self._pid:  # and not a process that was forked just now, and has the same handler
+            self.terminated = True
+            self._tell()
 
     def _on_cut(self, *_: object) -> None:
         self.cut_asked = True

@@ -267,14 +267,19 @@ class Sealed:
     time at which locks and queues may be pickled), as bytes within the start-up data, and opened by `open()`.
     """
 
-    __slots__ = ("_blob", "_value")
+    __slots__ = ("_blob", "_value", "refused")
 
     def __init__(self, value: Any) -> None:
         self._value = value
         self._blob: bytes | None = None
+        self.refused: bool = False  # to be pickled
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reseal, (self._blob if self._blob is not None else bytes(ForkingPickler.dumps(self._value)),)
+        try:
+            return _reseal, (self._blob if self._blob is not None else bytes(ForkingPickler.dumps(self._value)),)
+        except BaseException:
+            self.refused = True
+            raise
 
     def open(self) -> Any:
         """The object; raises whatever its unpickling raises."""

@@ -24,6 +24,7 @@ from .starting import KILL
 from .starvation import Starvation
 from .state import STARTING, STOPPING, Death, Fate
 from .tally import Tally
+from .template import FORKLESS_CODE
 from .timers import Timers
 
 #: Seconds to wait for an exit code when the process is known to have ended.
@@ -123,7 +124,8 @@ class Mortuary:
         pid = worker.serving if begun.phase or starting else worker.pid
         hindered = starting and worker.was_hindered(code)
         stack, said = worker.take_stack(), worker.said()
-        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered)
+        scarce = starting and code == FORKLESS_CODE
+        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce)
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 

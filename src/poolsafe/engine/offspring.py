@@ -28,6 +28,8 @@ from .fds import pipe
 
 #: What a child is told with its turn: whether it is to say that the worker is ready.
 TURN, FIRST_TURN = b"t", b"f"
+#: So many in a row may end before their turn.
+_STILLBORN = 10
 
 
 class Child:
@@ -37,7 +39,8 @@ class Child:
 
     def __init__(self, pid: int, giver: int, words: int, turns: int, speaker: int) -> None:
         self.pid: int = pid
-        self.turns, self.speaker = turns, speaker  # in itself, whose pid is 0 there: the other ends of these two
+        self.turns: int = turns  # in itself, whose pid is 0 there: the other ends of these two
+        self.speaker: int = speaker
         self.giver: int = giver  # a descriptor by which it is given its turn, once
         self.words: int = words  # and one by which it says that it is done
         self.done_since: float | None = None
@@ -85,10 +88,44 @@ class Child:
         with contextlib.suppress(ProcessLookupError):  # SIGCHLD is ignored, so nobody's status waits
             os.kill(self.pid, number)
 
+    def reap(self, *, with_family: bool) -> tuple[bool, int | None]:
+        """Whether it is over, and if so its exit code; None when somebody else took that."""
+        try:
+            if with_family:
+                end_family(self.pid)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return True, None
+        return bool(pid), os.waitstatus_to_exitcode(status) if pid else None
+
     def let_go(self) -> None:
         """Closes both."""
         self.give_none()
         self.hear_none()
+
+
+class Stillborn:
+    """Children in a row that have ended before they had their turn; and the last of them."""
+
+    def __init__(self) -> None:
+        self.pid: int = 0
+        self.code: int | None = None
+        self._count = 0
+
+    def add(self, pid: int, code: int | None) -> None:
+        """Another one."""
+        self.pid, self.code = pid, code
+        self._count += 1
+
+    @property
+    def many(self) -> bool:
+        """Whether it is time to fork no more of them ahead."""
+        return self._count > _STILLBORN
+
+    @property
+    def by_themselves(self) -> bool:
+        """Whether so many have ended, and nobody has ended them."""
+        return self.many and self.code is not None and self.code >= 0
 
 
 def fork() -> Child:

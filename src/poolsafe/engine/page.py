@@ -254,6 +254,14 @@ class Page:
         """Says which process serves now."""
         _HOLDER.pack_into(self.memory, self._base + _HOLDER_AT, pid)
 
+    def is_at_hand(self) -> bool:
+        """Whether an item is begun whose answer is not there yet."""
+        return self.begun().phase != IDLE and self.since() != inf
+
+    def is_answered(self) -> bool:
+        """Whether an item is begun whose answer is there, and being sent."""
+        return self.begun().phase != IDLE and self.since() == inf
+
     # -- the parent's side ---------------------------------------------------------------------------------------
     def times(self) -> tuple[float, float]:
         """Seconds at work, and of these in putting things back."""

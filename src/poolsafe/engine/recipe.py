@@ -122,7 +122,7 @@ class Recipe:
             proc.name = proc.name.replace("Process", "PoolWorker")
             proc.daemon = self._daemon
             with _start_lock, self._beginning.given_to(proc):
-                start_quietly(proc, self._mask, tracked=not self._daemon)
+                start_quietly(proc, self._mask, tracked=self._forks or not self._daemon)
                 channel.started()
         except BaseException:
             self.pages.give_back(page)
@@ -135,6 +135,10 @@ class Recipe:
         """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
         kind = ForkingWorker if self._forks else PersistentWorker
         return kind(started, self.pages, pidfd=self._pidfd, leads=not self._daemon)
+
+    def refused(self) -> bool:
+        """Whether the initializer, its arguments or the options did not pickle."""
+        return self._initializer.refused or (self._options is not None and self._options.refused)
 
     def close(self) -> None:
         """No worker will be started any more, and none is there."""

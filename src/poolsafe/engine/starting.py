@@ -101,7 +101,9 @@ def _close_leftovers(error: Exception) -> None:
                 if isinstance(local.get(name), int):
                     os.close(local[name])
         if where == ("multiprocessing.popen_spawn_posix", "_launch"):
-            local["self"].finalizer()  # would close them when the last traceback is gone
+            finalizer = local["self"].finalizer  # would close them when the last traceback is gone
+            if finalizer is not None:  # what is to be handed over did not pickle, and there are none
+                finalizer()
         traceback = traceback.tb_next
 
 

@@ -131,6 +131,7 @@ class Fate(NamedTuple):
         said: The last lines that it wrote to stderr in this item.
         starved: Who says that the kernel ended it for want of memory; empty when nobody does.
         hindered: Whether it ended while it started, and for what may have been nothing of the program's.
+        scarce: Whether it ended while it started because no process, or descriptor, was to be had.
     """
 
     pid: int | None
@@ -142,6 +143,7 @@ class Fate(NamedTuple):
     said: str = ""
     starved: str = ""
     hindered: bool = False
+    scarce: bool = False
 
     @property
     def deserved(self) -> bool:

@@ -261,12 +261,13 @@ class Supervisor:
     def _start(self, command: Start) -> None:
         try:
             self.crew.start(command.lane)
-        except (OSError, EOFError, MemoryError) as error:  # EOFError: the fork server was just ending
+        except BaseException as error:
             self.engine.start_failed(command.lane)
-            self._stirred = True
-            report(f"a worker could not be started ({type(error).__name__}: {error}); trying again")
-        except BaseException as error:  # not a matter of waiting: it would fail again and again
-            self.engine.start_failed(command.lane)
+            # EOFError: the fork server was just ending. Anything else would come again and again.
+            if isinstance(error, (OSError, EOFError, MemoryError)) and not self.crew.refused():
+                self._stirred = True
+                report(f"a worker could not be started ({type(error).__name__}: {error}); trying again")
+                return
             self.give_up_for(("start", {"type": type(error).__name__, "text": messages.safe_str(error)}), None)
 
     def _stop(self, command: Stop) -> None:

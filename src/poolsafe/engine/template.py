@@ -27,6 +27,7 @@ Started by: workers. What may go wrong: no process can be forked (it is tried fo
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -36,21 +37,21 @@ from math import inf
 from time import monotonic
 from typing import NoReturn
 
-from . import messages, stderr
+from . import messages, offspring, stderr
 from .boot import Facts, make, run, run_bare, tell_failure, tell_forkless
 from .child import CUT_OFF_CODE, Worker
 from .ear import Ear
 from .ends import ParentGone
 from .lifeline import Lifeline
 from .messages import dumps, frame
-from .offspring import FIRST_TURN, Child, begin_process, end_family, end_process, follow, fork, settle, warn_of_threads
+from .offspring import Child, Stillborn
 from .page import IDLE
 from .setup import Setup, lead_group, tell_nothing
 
 #: Exit code of a template that cannot fork.
 FORKLESS_CODE = 113
-#: Seconds between two tries to fork; after so many it gives up; so many children in a row may end before their turn.
-_RETRY, _TRIES, _STILLBORN = 0.05, 60, 10
+#: Seconds between two tries to fork, and after how many the template gives up.
+_RETRY, _TRIES = 0.05, 60
 #: Seconds that a child has for ending by itself when its task is done; and how many may take their time.
 LINGER, _LINGERING = 5.0, 8
 #: Seconds that a child has for ending when it can say nothing any more; and by SIGTERM, less than the template has.
@@ -66,7 +67,7 @@ def main(setup: Setup) -> None:
     if setup.each:
         run_bare(setup, lambda: _serve(None, setup))
     else:
-        run(setup, lambda worker: _serve(worker, setup), warn_of_threads)
+        run(setup, lambda worker: _serve(worker, setup), offspring.warn_of_threads)
 
 
 def _serve(worker: Worker | None, setup: Setup) -> None:
@@ -74,8 +75,8 @@ def _serve(worker: Worker | None, setup: Setup) -> None:
         template = Template(worker, setup)
     except OSError as error:  # no descriptors are left
         tell_forkless(setup, error)
-    else:
-        template.serve()
+        os._exit(FORKLESS_CODE)
+    template.serve()
 
 
 class Template:
@@ -101,7 +102,8 @@ class Template:
         self._turn: Child | None = None
         self._going = True
         self._terminated_since: float | None = None
-        self._failures = self._stillborn = self._owing = 0  # owing: a doom for which nothing was found at hand
+        self._stillborn = Stillborn()
+        self._failures = self._owing = 0  # owing: a doom for which nothing was found at hand
         self._families = not setup.daemon
         self._ear = Ear(CUT_SIGNAL, lambda: self._page.doom(255))  # no child begins anything any more
         self._poll = select.poll()
@@ -113,7 +115,7 @@ class Template:
     # -- the loop ------------------------------------------------------------------------------------------------
     def serve(self) -> None:
         """Forks and waits until it is told to stop."""
-        settle()
+        offspring.settle()
         if self._worker is not None:
             self._worker.take_for_pristine()
         gc.disable()
@@ -121,7 +123,7 @@ class Template:
         while self._going:
             if self._turn is None and not self._crowded():
                 self._give_turn()
-            if self._spare is None:
+            if self._spare is None and not self._stillborn.many:
                 self._spare = self._fork()
             self._await()
         if self._spare is not None:
@@ -130,7 +132,7 @@ class Template:
             self._await()
         self._ear.close()
         if self._ear.terminated:
-            follow(-signal.SIGTERM)
+            offspring.follow(-signal.SIGTERM)
 
     def _await(self) -> None:
         waits = (child.done_since + LINGER - monotonic() for child in self._children.values() if child.done_since)
@@ -156,9 +158,12 @@ class Template:
 
     # -- turns ---------------------------------------------------------------------------------------------------
     def _give_turn(self) -> None:
+        if self._stillborn.by_themselves:
+            self._give_up()
         child, self._spare = self._spare or self._fork(), None
         if child is None:
             return
+        self._stillborn = Stillborn()
         self._page.tell_holder(child.pid)
         self._turn = child
         self._poll.register(child.words, select.POLLIN)
@@ -178,7 +183,6 @@ class Template:
             child.silent_since = monotonic()
             return
         child.done_since = monotonic()
-        self._stillborn = 0
         self._turn = None
         if word == _STOPPED:
             self._going = False
@@ -199,14 +203,9 @@ class Template:
     # -- ends ----------------------------------------------------------------------------------------------------
     def _reap(self) -> None:
         for child in list(self._children.values()):
-            try:
-                if self._families:
-                    end_family(child.pid)
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:  # somebody else took its status
-                pid, status = child.pid, None
-            if pid:
-                self._buried(child, None if status is None else os.waitstatus_to_exitcode(status))
+            over, code = child.reap(with_family=self._families)
+            if over:
+                self._buried(child, code)
 
     def _buried(self, child: Child, code: int | None) -> None:
         while child is self._turn and child.has_said_something():
@@ -214,11 +213,9 @@ class Template:
         del self._children[child.pid]
         if child is self._spare:
             self._spare = None
-            self._stillborn += 1
-            if not self._announced:
-                self._page.tell_holder(child.pid)
-            if (not self._announced or self._stillborn > _STILLBORN) and not self._ear.terminated:
-                self._follow(code)
+            self._stillborn.add(child.pid, code)
+            if not self._announced and not self._ear.terminated:
+                self._give_up()
         elif child is self._turn:
             self._turn = None
             if child.words >= 0:  # which something that it has forked holds open
@@ -230,7 +227,7 @@ class Template:
         job, index, phase = self._page.begun()
         if self._ear.terminated:
             return
-        if not self._at_hand():
+        if not self._page.is_at_hand():
             self._follow(None if child.cut_off else code)
         self._page.done()  # nobody is to be ended for it any more
         # Now, because the next child may have words of its own before the parent has read these.
@@ -239,18 +236,18 @@ class Template:
         self._end.send(frame(messages.DIED, job, index, dumps(facts)))
         self._page.mark(job, index + 1, IDLE)
 
+    def _give_up(self) -> NoReturn:
+        """The children have no chance. Where each runs the initializer, that is for the parent to know."""
+        self._page.tell_holder(self._stillborn.pid)
+        if self._announced and self._worker is None:
+            tell_failure(self._setup, ("died", {"exitcode": self._stillborn.code, "said": "", "cut_off": False}))
+        self._follow(self._stillborn.code)
+
     def _follow(self, code: int | None) -> NoReturn:
         """Ends as a child has ended, and all others before: one that has closed everything has no lifeline."""
         for child in self._children.values():
             child.send_signal(signal.SIGKILL)
-        follow(code)
-
-    def _at_hand(self) -> bool:
-        """Whether an item is begun whose answer is not there yet."""
-        return self._page.begun().phase != IDLE and self._page.since() != inf
-
-    def _answering(self) -> bool:
-        return self._page.begun().phase != IDLE and self._page.since() == inf
+        offspring.follow(code)
 
     # -- signals --------------------------------------------------------------------------------------------------
     def _heed(self) -> None:
@@ -258,7 +255,7 @@ class Template:
         if self._ear.terminated and self._terminated_since is None:
             self._going = False
             self._terminated_since = monotonic()
-            busy = self._turn if self._at_hand() else None
+            busy = self._turn if self._page.is_at_hand() else None
             for child in self._children.values():
                 # One that was forked just now would lose a SIGTERM: Python clears what came during the fork.
                 runs = child is busy or child.done_since is not None
@@ -268,13 +265,13 @@ class Template:
             doom = self._page.is_doomed()
             if doom:  # so nothing more comes to hand now
                 self._cut(doom)
-        if self._owing and not self._answering():  # the child must not be writing at the same time
+        if self._owing and not self._page.is_answered():  # the child must not be writing at the same time
             self._end.send(frame(messages.SPARED, 0, self._owing, b""))
             self._owing = 0
 
     def _cut(self, doom: int) -> None:
         child = self._turn
-        if child is None or not self._at_hand():
+        if child is None or not self._page.is_at_hand():
             self._owing = doom
             return
         child.send_signal(signal.SIGKILL if child.told == doom else signal.SIGTERM)
@@ -283,7 +280,7 @@ class Template:
     # -- the children --------------------------------------------------------------------------------------------
     def _fork(self) -> Child | None:
         try:
-            child = fork()
+            child = offspring.fork()
         except Exception as error:  # a hook may raise anything
             self._forkless(error)
             return None
@@ -307,7 +304,7 @@ class Template:
         try:
             self._shed()
             self._lifeline.arm(group=self._families and lead_group())
-            begin_process()
+            offspring.begin_process()
             stderr.own(True)
             worker = self._worker or make(self._setup)
             if isinstance(worker, Worker):
@@ -315,16 +312,19 @@ class Template:
                 worker.rehearse()
             turn = os.read(me.turns, 1)
             if turn:
-                goes_on = self._serve_next(worker, me, first=turn == FIRST_TURN)
+                goes_on = self._serve_next(worker, me, first=turn == offspring.FIRST_TURN)
                 stderr.own(False)  # from now on the page is the next one's
                 tell_nothing()
                 me.say(_DONE if goes_on else _STOPPED)
-                end_process()
+                offspring.end_process()
             code = 0
         except ParentGone:
             code = CUT_OFF_CODE
         except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
+            if isinstance(error, OSError) and error.errno == errno.EBADF:  # the initializer has closed everything
+                code = CUT_OFF_CODE
+            else:
+                sys.excepthook(type(error), error, error.__traceback__)
         finally:
             os._exit(code)
 

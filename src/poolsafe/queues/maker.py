@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..later import Later
+
 if TYPE_CHECKING:
     from . import face
+else:
+    face = Later("queues.face")
 
 
 class QueueMaker:
@@ -25,16 +29,12 @@ class QueueMaker:
             TypeError: `maxsize` is no whole number.
             OSError: The process is out of descriptors.
         """
-        from .face import Queue
-
-        queue: face.Queue[Any] = Queue._made(maxsize)
+        queue: face.Queue[Any] = face.Queue._made(maxsize)
         return queue
 
     def JoinableQueue(self, maxsize: int = 0) -> face.JoinableQueue[Any]:
         """The same as `Queue`, by the name of `multiprocessing.JoinableQueue`."""
-        from .face import JoinableQueue
-
-        queue: face.JoinableQueue[Any] = JoinableQueue._made(maxsize)
+        queue: face.JoinableQueue[Any] = face.JoinableQueue._made(maxsize)
         return queue
 
     def SimpleQueue(self) -> face.SimpleQueue[Any]:
@@ -43,7 +43,5 @@ class QueueMaker:
         Raises:
             OSError: The process is out of descriptors.
         """
-        from .face import SimpleQueue
-
-        queue: face.SimpleQueue[Any] = SimpleQueue._made()
+        queue: face.SimpleQueue[Any] = face.SimpleQueue._made()
         return queue

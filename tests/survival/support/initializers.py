@@ -20,6 +20,10 @@ def count_then(starts: Tally, go: Gate, end: Callable[[], Any]) -> None:
     end()
 
 
+def count_beside(starts: Tally, _: object) -> None:
+    starts.add(os.getpid())
+
+
 def slow_for_the_second(starts: Tally, go: Gate) -> None:
     starts.add(os.getpid())
     if starts.entries()[0] != str(os.getpid()):
@@ -37,6 +41,16 @@ def fail_after_two(starts: Tally) -> None:
     starts.add(os.getpid())
     if len(starts.entries()) > 2:
         raise RuntimeError("only two may start")
+
+
+def exit_when(failing: Gate, starts: Tally) -> None:
+    starts.add(os.getpid())
+    if failing.is_open():
+        os._exit(3)
+
+
+def close_everything() -> None:
+    os.closerange(3, 2048)
 
 
 def close_everything_and_stay() -> None:
@@ -65,3 +79,13 @@ def leave_no_descriptors() -> None:
 
 def exit_after_forks() -> None:
     os.register_at_fork(after_in_child=lambda: os._exit(7))
+
+
+def allow_no_forks_when(scarce: Gate, starts: Tally) -> None:
+    starts.add(os.getpid())
+
+    def look(event: str, _: object) -> None:
+        if event == "os.fork" and scarce.is_open():
+            raise BlockingIOError(11, "no more processes")
+
+    sys.addaudithook(look)

@@ -112,6 +112,27 @@ def test_workers_that_are_killed_before_they_are_ready_are_replaced_for_a_while(
     assert engine.state == ENDING
 
 
+def test_what_a_worker_lacks_is_waited_for_once_it_was_there() -> None:
+    """No process can be forked now. Workers have been ready, so that is nothing of the initializer's."""
+    engine = started(1)
+    scarce = death()._replace(fate=Fate(77, 113, scarce=True))
+    for count in range(1, 4 * SPARE_START_DEATHS):
+        engine.lost(min(engine.lanes), death() if count == 1 else scarce)
+        if count > 1:
+            assert ("pause", count - 1) in told(engine.step())
+            engine.resume()
+        engine.step()
+    assert engine.active
+
+
+def test_what_a_worker_lacks_from_the_beginning_ends_the_pool() -> None:
+    engine = Engine(1)
+    engine.step()
+    engine.lost(0, death()._replace(fate=Fate(77, 113, scarce=True)))
+    engine.step()
+    assert not engine.active
+
+
 def test_a_worker_that_became_ready_ends_the_count() -> None:
     engine = Engine(1)
     engine.step()
