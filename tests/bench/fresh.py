@@ -18,6 +18,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+#: The standard library's part. Its workers import this module, as ours do, and need nothing of ours.
+THEIRS: Final = ("stdlib", "reused")
+if not set(THEIRS) & set(sys.argv):
+    from poolsafe import IsolatedPool  # at the top, as programs do: so workers that start afresh import it as well
+
 #: Start method -> tasks of a burst, where each costs a start by that method; and where it costs a fork.
 BURSTS: Final = {"fork": 200, "forkserver": 60, "spawn": 40}
 MANY: Final = 400
@@ -40,8 +45,6 @@ def make(name: str, method: str) -> Any:
         return context.Pool(2)
     if name == "stdlib":
         return context.Pool(2, maxtasksperchild=1)
-    from poolsafe import IsolatedPool  # here: the standard library's workers, which import this module, do without
-
     return IsolatedPool(2, isolation=name, context=context)
 
 
