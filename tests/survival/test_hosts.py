@@ -41,6 +41,15 @@ def test_a_parent_without_standard_streams(start_method: str, closed: str, tmp_p
     assert report(start_method, tmp_path, "without_streams", *closed.split()) == "survived 3"
 
 
+@pytest.mark.parametrize("start_method", ["fork"])  # the others always have one
+def test_the_resource_tracker_takes_no_standard_stream(
+    start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed would go to it; and what it prints about that, to itself, until it waits for itself."""
+    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", "fork")
+    assert report(start_method, tmp_path, "without_streams", "0", "1", "2") == "survived 3"
+
+
 def test_a_parent_without_stream_objects(start_method: str, tmp_path: Path) -> None:
     assert report(start_method, tmp_path, "without_stream_objects") == "survived 3"
 

@@ -1,14 +1,16 @@
 """File descriptors that the engine makes for itself.
 
-Used by: page, lifeline, channels, poller. What may go wrong: OSError when the process is out of descriptors or memory;
-nothing is left open then.
+Used by: page, lifeline, channels, poller, offspring, starting. What may go wrong: OSError when the process is out of
+descriptors or memory; nothing is left open then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import socket
+from collections.abc import Iterator
 
 
 def above_stdio(fd: int) -> int:
@@ -55,12 +57,19 @@ def memory_map(fd: int, size: int, offset: int = 0) -> mmap.mmap:
 
     Whatever is written there, by C code for instance, would be written to the memory.
     """
+    with low_numbers_taken():
+        return mmap.mmap(fd, size, offset=offset)
+
+
+@contextlib.contextmanager
+def low_numbers_taken() -> Iterator[None]:
+    """What is opened meanwhile, by whomever, has a number above those of the standard streams."""
     taken: list[int] = []
     try:
         while not taken or taken[-1] <= 2:
             taken.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
         os.close(taken.pop())
-        return mmap.mmap(fd, size, offset=offset)
+        yield
     finally:
         for one in taken:
             os.close(one)

@@ -12,7 +12,7 @@ import time
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
-from . import signals
+from . import fds, signals
 
 #: Seconds between SIGTERM and SIGKILL for workers that are to end now.
 TERM_GRACE = 0.5
@@ -33,7 +33,9 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
     method = getattr(proc, "_start_method", None)
     serving = mask | (signals.current_mask() & signals.handled())
     for last_try in (False, True):
-        with signals.masked(serving):  # these two serve other processes too, and the tracker's start unblocks SIGINT
+        # These two serve other processes too, and the tracker's start unblocks SIGINT. As standard streams, their pipes
+        # would be written to by whoever prints.
+        with signals.masked(serving), fds.low_numbers_taken():
             if tracked or method in ("spawn", "forkserver"):
                 resource_tracker.ensure_running()
             if method == "forkserver":
