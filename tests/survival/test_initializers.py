@@ -52,7 +52,7 @@ ENDS: dict[str, tuple[Callable[[], Any], str]] = {
     "killed": (tasks.kill_self, "SIGKILL"),
     "segfault": (deeds.segfault, "SIGSEGV"),
     "execs": (deeds.exec_a_program_that_stays, "replaced the process by exec"),
-    "closes": (initializers.close_everything, "closed the file descriptors"),
+    "closes": (deeds.close_every_descriptor, "closed the file descriptors"),
     "closes-stays": (initializers.close_everything_and_stay, "closed the file descriptors"),
 }
 

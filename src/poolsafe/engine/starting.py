@@ -27,19 +27,19 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
     Args:
         proc: To be started.
         mask: What the program itself blocks; the calling thread may block more.
-        tracked: Have it use our resource tracker, whatever the start method: one of its own would be of its process
-            group, and end with it, before it has cleaned up.
+        tracked: Have it use our resource tracker, whatever the start method. One of its own would be of its process
+            group, and end with it, before it has cleaned up; and one of a task's process would take what the task made.
     """
     method = getattr(proc, "_start_method", None)
     serving = mask | (signals.current_mask() & signals.handled())
     for last_try in (False, True):
-        # These two serve other processes too, and the tracker's start unblocks SIGINT. As standard streams, their pipes
-        # would be written to by whoever prints.
-        with signals.masked(serving), fds.low_numbers_taken():
-            if tracked or method in ("spawn", "forkserver"):
+        if tracked or method in ("spawn", "forkserver"):
+            # These two serve other processes too, and the tracker's start unblocks SIGINT. As standard streams, their
+            # pipes would be written to by whoever prints.
+            with signals.masked(serving), fds.low_numbers_taken():
                 resource_tracker.ensure_running()
-            if method == "forkserver":
-                _ensure_fork_server()
+                if method == "forkserver":
+                    _ensure_fork_server()
         with signals.masked(signals.current_mask() | {signal.SIGINT}):
             try:
                 proc.start()

@@ -110,7 +110,7 @@ class Template:
         self._poll.register(self._ear.fileno(), select.POLLIN)
         if self._outer.fileno() >= 0 and not self._outer.armed:
             self._poll.register(self._outer.fileno(), select.POLLIN)
-        self._fertile, self._collecting = False, gc.isenabled()
+        self._collecting = gc.isenabled()
 
     # -- the loop ------------------------------------------------------------------------------------------------
     def serve(self) -> None:
@@ -287,14 +287,14 @@ class Template:
         self._children[child.pid] = child
         if not child.pid:
             self._live(child)
-        self._failures, self._fertile = 0, True
+        self._failures = 0
         return child
 
     def _forkless(self, error: Exception) -> None:
         """No process can be had, or no descriptor for it. While another one serves, that is no matter."""
         self._failures = 1 if self._children else self._failures + 1
         if self._failures > _TRIES or not (self._children or isinstance(error, OSError)):
-            if not self._fertile:  # nor will the next template, so that is the end of the pool
+            if not self._announced:  # nor will the next template, so that is the end of the pool
                 tell_forkless(self._setup, error)
             self._follow(FORKLESS_CODE)
 

@@ -6,8 +6,8 @@ Who uses it: survival tests of starting workers. What may go wrong: a gate is ne
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -49,14 +49,10 @@ def exit_when(failing: Gate, starts: Tally) -> None:
         os._exit(3)
 
 
-def close_everything() -> None:
-    os.closerange(3, 2048)
-
-
 def close_everything_and_stay() -> None:
     os.closerange(0, 2048)
     while True:
-        time.sleep(60)
+        signal.pause()
 
 
 def _forbid(*_: object) -> NoReturn:
