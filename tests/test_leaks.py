@@ -48,6 +48,21 @@ def leak_and_die(i: int) -> None:
         tasks.kill_self()
 
 
+def use_the_library(_: object) -> None:
+    import asyncio
+    import decimal
+    import mimetypes
+    import statistics
+    import tempfile
+    import urllib.request
+
+    tempfile.TemporaryFile().close()
+    mimetypes.guess_type("a.txt")
+    urllib.request.urlopen(f"file:{__file__}").close()
+    asyncio.run(asyncio.sleep(0))
+    assert statistics.mean([decimal.Decimal(1), decimal.Decimal(2) / 3])
+
+
 def look(_: object = None) -> tuple[int, str | None]:
     return len(CACHE["runs"]), os.environ.get("POOLSAFE_TEST_LEAK")
 
@@ -109,6 +124,13 @@ def test_raise_fails_the_task_and_not_the_next(ctx: BaseContext) -> None:
         assert pool.map(tidy, range(3)) == [1, 2, 3]
         with pytest.raises(ValueError, match="1"):
             pool.apply(leak_and_raise, (1,))
+
+
+def test_what_the_standard_library_fills_at_its_first_use_is_no_leak(ctx: BaseContext) -> None:
+    with IsolatedPool(1, context=ctx, on_leak="raise") as pool:
+        pool.map(use_the_library, range(2), 1)
+        with pytest.raises(LeakError):
+            pool.apply(leaky, (1,))
 
 
 def test_warn_says_each_path_once() -> None:

