@@ -6,6 +6,7 @@ process that nobody ends.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -128,6 +129,21 @@ def test_retries(make_pool: MakePool, tmp_path: Path) -> None:
     tally = Tally(tmp_path / "tally")
     assert pool.map(limits.die_once, [(tally, i, i % 3 == 0) for i in range(9)]) == [(i, i * i) for i in range(9)]
     assert pool.stats().retried == 3
+
+
+def collections_of_everything() -> int:
+    return int(gc.get_stats()[-1]["collections"])
+
+
+@pytest.mark.parametrize("start_method", ["fork"])  # by the others a worker has nothing of the program's
+def test_what_the_program_has_is_not_gone_through_by_the_collector(make_pool: MakePool) -> None:
+    """Else each worker would copy all of it, and start late where there is much."""
+    gc.disable()
+    try:
+        before = collections_of_everything()
+        assert make_pool(1).apply(collections_of_everything) == before
+    finally:
+        gc.enable()
 
 
 def test_workers_are_replaced_after_so_many(make_pool: MakePool) -> None:

@@ -155,8 +155,9 @@ def settle() -> None:
     """Before the first fork: sees to what each process would inherit by mistake, or copy for nothing."""
     with contextlib.suppress(OSError):  # nobody reads it
         util._flush_std_streams()  # type: ignore[attr-defined]  # else each would write it again
-    gc.collect()
-    gc.freeze()  # the collector writes to what it looks at, and each would copy all of that
+    # The collector writes to what it looks at, so each process would copy all of that. No collection before: it would
+    # copy all that the program has, for each worker, and take as long as there are objects.
+    gc.freeze()
 
 
 def warn_of_threads() -> None:
