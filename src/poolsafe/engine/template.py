@@ -104,7 +104,6 @@ class Template:
         self._terminated_since: float | None = None
         self._stillborn = Stillborn()
         self._failures = self._owing = 0  # owing: a doom for which nothing was found at hand
-        self._families = not setup.daemon
         self._ear = Ear(CUT_SIGNAL, lambda: self._page.doom(255))  # no child begins anything any more
         self._poll = select.poll()
         self._poll.register(self._ear.fileno(), select.POLLIN)
@@ -164,7 +163,8 @@ class Template:
         if child is None:
             return
         self._stillborn = Stillborn()
-        self._page.tell_holder(child.pid)
+        if self._announced or self._worker is None:  # else it was here that the initializer ran
+            self._page.tell_holder(child.pid)
         self._turn = child
         self._poll.register(child.words, select.POLLIN)
         child.give_turn(first=not self._announced)
@@ -203,7 +203,7 @@ class Template:
     # -- ends ----------------------------------------------------------------------------------------------------
     def _reap(self) -> None:
         for child in list(self._children.values()):
-            over, code = child.reap(with_family=self._families)
+            over, code = child.reap(with_family=not self._setup.daemon)
             if over:
                 self._buried(child, code)
 
@@ -303,7 +303,7 @@ class Template:
         code = 1
         try:
             self._shed()
-            self._lifeline.arm(group=self._families and lead_group())
+            self._lifeline.arm(group=not self._setup.daemon and lead_group())
             offspring.begin_process()
             stderr.own(True)
             worker = self._worker or make(self._setup)
@@ -334,6 +334,7 @@ class Template:
             tell_failure(self._setup, worker)
             return False
         if first:
+            self._page.tell_holder(os.getpid())
             self._end.send(frame(messages.READY, 0, 0, b""))
             me.say(_READY)  # not before: whoever comes after a death in between says it again
         self._page.rewind_stack()  # all children share the position
