@@ -156,11 +156,9 @@ class _Tempfile(Preset):
     pristine: ClassVar[Mapping[str, Any]] = {"tempfile.tempdir": None, "tempfile.template": "tmp"}
 
     def used(self, values: Values, now: Values) -> Values:
-        found = now.get("tempfile.tempdir")
-        if values["tempfile.tempdir"] is not None or type(found) is not str:
+        if values["tempfile.tempdir"] is not None or now.get("tempfile.tempdir") is None:
             return values
-        looked_through = found in self.space["_candidate_tempdir_list"]()  # by `gettempdir`
-        return {**values, "tempfile.tempdir": found} if looked_through else values
+        return {**values, "tempfile.tempdir": self.space["_get_default_tempdir"]()}  # as `gettempdir` does
 
 
 _LOOP: Final = "asyncio.get_event_loop()[:]"

@@ -124,13 +124,27 @@ class _UrlOpener(Preset):
         opener = now["urllib.request._opener"]
         if values["urllib.request._opener"] is None and type(opener) is self.space["OpenerDirector"]:
             usual = self.space["build_opener"]()  # what `urlopen` does
-            if _looks(opener) == _looks(usual):
+            if same(_looks(opener), _looks(usual), depth=6):
                 return {"urllib.request._opener": opener}
         return values
 
 
-def _looks(opener: Any) -> tuple[list[type], Any]:
-    return [type(one) for one in opener.handlers], opener.addheaders
+def _looks(opener: Any) -> tuple[Any, Any]:
+    """Return what an opener is made of; the handlers know it as their parent."""
+    parts = [
+        (type(handler), {name: _trait(value) for name, value in vars(handler).items() if name != "parent"})
+        for handler in opener.handlers
+    ]
+    return parts, opener.addheaders
+
+
+def _trait(value: Any) -> Any:
+    """Return what two of a kind have in common when they were made in the same way."""
+    if callable(value):
+        return type(value)
+    if type(value).__name__ == "SSLContext":  # from Python 3.12 on each handler for HTTPS makes one
+        return value.protocol, value.verify_mode, value.check_hostname, int(value.options), value.cert_store_stats()
+    return value
 
 
 class _XmlNamespaces(Preset):

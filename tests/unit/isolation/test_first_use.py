@@ -19,12 +19,14 @@ Case = tuple[str, str, str, set[str]]
 MIMETYPES = "import mimetypes; mimetypes.inited, mimetypes._db = False, None"
 ASYNCIO = "import asyncio; asyncio.events._event_loop_policy = None\nasync def main(): pass\n"
 URLLIB = "import urllib.request as u; u._opener = None"
+PROXY = "\nimport os; os.environ['http_proxy'] = 'http://localhost:3'"
 TEMPFILE = "import tempfile; tempfile.tempdir = None"
 #: Preset, what comes before the capture, what a task does, and the paths that are told.
 CASES: list[Case] = [
     ("tempfile", TEMPFILE, "tempfile.gettempdir()", set()),
     ("tempfile", TEMPFILE, "tempfile.TemporaryFile().close()", set()),
     ("tempfile", TEMPFILE, "tempfile.tempdir = '/elsewhere'", {"tempfile.tempdir"}),
+    ("tempfile", TEMPFILE, "import os; tempfile.tempdir = os.getcwd()", {"tempfile.tempdir"}),
     ("tempfile", TEMPFILE, "tempfile.gettempdir(); tempfile.template = 'x'", {"tempfile.template"}),
     ("tempfile", TEMPFILE + "; tempfile.tempdir = '/elsewhere'", "tempfile.tempdir = '/tmp'", {"tempfile.tempdir"}),
     ("mimetypes", MIMETYPES, "mimetypes.guess_type('a.txt')", set()),
@@ -59,6 +61,25 @@ CASES: list[Case] = [
     ),
     ("url_opener", URLLIB, "u.urlopen('file:' + __file__).close()", set()),
     ("url_opener", URLLIB, "u.install_opener(u.build_opener(u.HTTPCookieProcessor()))", {"urllib.request._opener"}),
+    ("url_opener", URLLIB + PROXY, "u.urlopen('file:' + __file__).close()", set()),
+    (
+        "url_opener",
+        URLLIB,
+        "u.install_opener(u.build_opener(u.ProxyHandler({'http': 'x:1'})))",
+        {"urllib.request._opener"},
+    ),
+    (
+        "url_opener",
+        URLLIB + PROXY,
+        "u.install_opener(u.build_opener(u.ProxyHandler({'http': 'x:1'})))",
+        {"urllib.request._opener"},
+    ),
+    (
+        "url_opener",
+        URLLIB + "\nimport ssl",
+        "u.install_opener(u.build_opener(u.HTTPSHandler(context=ssl._create_unverified_context())))",
+        {"urllib.request._opener"},
+    ),
     ("url_opener", URLLIB, "o = u.build_opener(); o.addheaders = []; u.install_opener(o)", {"urllib.request._opener"}),
     ("decimal", "import decimal as d", "d.Decimal(1) / 3", set()),
     ("decimal", "import decimal as d", "d.Decimal(1) / 3; d.getcontext().prec = 5", {"decimal.getcontext().prec"}),
