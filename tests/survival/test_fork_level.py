@@ -178,6 +178,10 @@ def test_an_initializer_after_which_no_process_can_be_forked(make_pool: MakePool
     assert not caught.value.may_have_run
 
 
+def test_a_fork_that_fails_once_is_tried_again(make_pool: MakePool) -> None:
+    assert make_pool(1, initializers.refuse_one_fork).map_async(tasks.square, range(4)).get(LIMIT) == [0, 1, 4, 9]
+
+
 @pytest.mark.parametrize("start_method", ["fork"])  # whose workers find what is patched here
 def test_a_worker_that_lacks_processes_is_waited_for(
     make_pool: MakePool, gate: Any, tally: Tally, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -90,7 +90,6 @@ class Template:
     def __init__(self, worker: Worker | None, setup: Setup) -> None:
         self._worker = worker
         self._setup = setup
-        self._announced = False  # that the worker is ready
         self._end = setup.end
         self._pid = os.getpid()
         self._page = setup.page
@@ -100,7 +99,7 @@ class Template:
         self._children: dict[int, Child] = {}
         self._spare: Child | None = None
         self._turn: Child | None = None
-        self._going = True
+        self._going, self._announced = True, False  # announced: that the worker is ready
         self._terminated_since: float | None = None
         self._stillborn = Stillborn()
         self._failures = self._owing = 0  # owing: a doom for which nothing was found at hand
@@ -122,7 +121,8 @@ class Template:
         while self._going:
             if self._turn is None and not self._crowded():
                 self._give_turn()
-            if self._spare is None and not self._stillborn.many:
+            forks_ahead = self._turn is not None or not self._failures  # else the next try is for the turn
+            if self._spare is None and forks_ahead and not self._stillborn.many:
                 self._spare = self._fork()
             self._await()
         if self._spare is not None:

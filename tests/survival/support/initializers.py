@@ -77,6 +77,16 @@ def exit_after_forks() -> None:
     os.register_at_fork(after_in_child=lambda: os._exit(7))
 
 
+def refuse_one_fork() -> None:
+    left = [BlockingIOError(11, "no more processes")]
+
+    def look(event: str, _: object) -> None:
+        if event == "os.fork" and left:
+            raise left.pop()
+
+    sys.addaudithook(look)
+
+
 def allow_no_forks_when(scarce: Gate, starts: Tally) -> None:
     starts.add(os.getpid())
 
