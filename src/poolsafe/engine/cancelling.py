@@ -41,10 +41,11 @@ class Cancelling(Recovery):
                 staying.append(part)
         self.pending = staying
         for lane in self.lanes.values():
-            for ident in lane.parts.keys() & wanted:
+            off = [ident for ident in lane.parts if ident in wanted]
+            for ident in off:
                 self._call_off(lane.parts[ident], True)
-                self.commands.append(Cut(lane.ident, ident))
-
+            # The newest first: when the one at hand is ended, and its worker lives on, none may be left for it to read.
+            self.commands.extend(Cut(lane.ident, ident) for ident in reversed(off))
         for ident in self.inputs.keys() & wanted:  # last: what waits for the end of the input has everything then
             self._call_off(self.inputs.pop(ident), False)
 

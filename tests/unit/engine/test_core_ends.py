@@ -19,6 +19,7 @@ from poolsafe.engine.state import (
     TERMINATED,
     Abandon,
     Command,
+    Cut,
     Fate,
     Finished,
     Pause,
@@ -295,6 +296,20 @@ def test_all_jobs_of_an_owner_are_called_off_and_its_input_last() -> None:
     engine.exhausted(end)  # its reader had come to the end at the same time
     engine.disowned(owner)
     assert settled(engine.step()) == []
+
+
+def test_what_a_worker_has_not_read_is_taken_back_before_the_one_at_hand_is_ended() -> None:
+    """Else it would begin in between, where the worker outlives that."""
+    engine = started(2)
+    for ident in range(61, 69):  # around a multiple of the size of a set
+        engine.submitted(job(ident))
+    engine.step()
+    [one, other] = [list(lane.parts) for lane in engine.lanes.values()]
+    assert len(one) == len(other) == 4
+    engine.cancelled(range(61, 68))
+    commands = engine.step()
+    assert [command.job for command in commands if isinstance(command, Cut)] == [*one[::-1], *other[2::-1]]
+    assert [ident for ident, *_ in settled(commands)] == [*one, *other[:3]]
 
 
 @pytest.mark.parametrize("over", ["terminate", "nothing to call off"])
