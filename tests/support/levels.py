@@ -14,6 +14,11 @@ LEVEL = os.environ.get("POOLSAFE_TEST_LEVEL", "globals")
 FRESH = LEVEL in ("fork", "process")
 
 
+def many(reused: int, forked: int, started: int) -> int:
+    """How much a test does: by workers that are reused, or with a process for each task, forked or started for it."""
+    return reused if not FRESH else forked if LEVEL == "fork" else started
+
+
 def lasting(start_method: str) -> bool:
     """Whether a worker outlives its tasks there; under fork it is what the processes of tasks are forked from."""
     return LEVEL != "process" or start_method == "fork"

@@ -17,6 +17,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, wait_for
+from tests.support.levels import many
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, hostile
 from tests.survival.support.cases import spread
@@ -254,7 +255,10 @@ def test_terminate_from_a_callback_of_a_death(make_pool: MakePool, callback: str
 def test_every_callback_runs_exactly_once(pool: IsolatedPool) -> None:
     values: deque[int] = deque()
     errors: deque[BaseException] = deque()
-    deeds = [tasks.kill_self if i % 20 == 7 else (tasks.exit_softly if i % 20 == 9 else None) for i in range(200)]
+    deeds = [
+        tasks.kill_self if i % 20 == 7 else (tasks.exit_softly if i % 20 == 9 else None)
+        for i in range(many(200, 200, 80))
+    ]
     results = [
         pool.apply_async(deed or tasks.identity, () if deed else (i,), None or {}, values.append, errors.append)
         for i, deed in enumerate(deeds)

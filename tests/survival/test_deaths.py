@@ -20,7 +20,7 @@ import pytest
 from poolsafe import IsolatedPool, TaskExited, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.support.levels import FRESH, LEVEL
+from tests.support.levels import FRESH, LEVEL, many
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
@@ -185,15 +185,16 @@ def test_ten_deaths_in_a_row(pool: IsolatedPool, tmp_path: Path) -> None:
 def test_a_storm_of_deaths(make_pool: MakePool, way: str, tmp_path: Path) -> None:
     pool = make_pool(2)
     tally = fresh_tally(tmp_path)
-    doomed = set(range(3, 200, 10))
-    harvest = WAYS[way](pool, [Chore(i, tally, tasks.kill_self if i in doomed else None) for i in range(200)])
-    assert runs(tally) == Counter(range(200))
+    count = many(200, 200, 80)
+    doomed = set(range(3, count, 10))
+    harvest = WAYS[way](pool, [Chore(i, tally, tasks.kill_self if i in doomed else None) for i in range(count)])
+    assert runs(tally) == Counter(range(count))
     if way == "map":
         [error] = harvest.errors
         assert isinstance(error, WorkerLost)
         assert error.item == min(doomed)
     else:
-        assert harvest.values == {i: i * i for i in range(200) if i not in doomed}
+        assert harvest.values == {i: i * i for i in range(count) if i not in doomed}
         assert len(harvest.errors) == len(doomed)
         assert all(isinstance(error, WorkerLost) and error.may_have_run for error in harvest.errors)
     assert_full_strength(pool, 2, tmp_path)

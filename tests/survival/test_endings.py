@@ -22,7 +22,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.support.levels import FRESH, LEVEL
+from tests.support.levels import LEVEL, many
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
 from tests.survival.support.cases import spread
@@ -179,9 +179,10 @@ def test_a_stopped_worker_holds_up_its_own_task_alone(make_pool: MakePool, gate:
     held = pool.apply_async(chores.wait_at, (go, tally))
     pid = int(tally.wait(1)[0])
     os.kill(pid, signal.SIGSTOP)
-    results = [pool.apply_async(tasks.square, (i,)) for i in range(100)]
-    assert [result.get(LIMIT) for result in results] == [i * i for i in range(100)]
-    assert pool.map(tasks.square, range(100), 1) == [i * i for i in range(100)]
+    count = many(100, 100, 30)
+    results = [pool.apply_async(tasks.square, (i,)) for i in range(count)]
+    assert [result.get(LIMIT) for result in results] == [i * i for i in range(count)]
+    assert pool.map(tasks.square, range(count), 1) == [i * i for i in range(count)]
     go.open()
     assert not held.ready()
     os.kill(pid, signal.SIGCONT)
@@ -227,20 +228,20 @@ def test_the_end_during_submission(make_pool: MakePool, end: str, tally: Tally) 
     pool = make_pool()
     accepted: list[Any] = []
     refused: list[BaseException] = []
-    many = threading.Event()
+    begun, enough = threading.Event(), many(100, 100, 30)
 
     def produce() -> None:
         try:
             for i in range(1_000_000):
                 accepted.append((i, pool.apply_async(do, (Chore(i, tally),))))
-                if i == 100:
-                    many.set()
+                if i == enough:
+                    begun.set()
         except ValueError as error:
             refused.append(error)
 
     producer = threading.Thread(target=produce)
     producer.start()
-    assert many.wait(LIMIT)
+    assert begun.wait(LIMIT)
     getattr(pool, end)()
     producer.join(LIMIT)
     assert not producer.is_alive()
@@ -263,11 +264,11 @@ def test_the_end_during_submission(make_pool: MakePool, end: str, tally: Tally) 
 def test_terminate_during_a_large_submission(make_pool: MakePool, way: str) -> None:
     pool = make_pool()
     reading, go_on = threading.Event(), threading.Event()
-    many = 100 if FRESH else 5_000
+    enough = many(5_000, 100, 30)
 
     def numbers() -> Any:
         for i in range(50_000):
-            if i == many:
+            if i == enough:
                 reading.set()
                 go_on.wait(30)
             yield i

@@ -23,7 +23,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated
 from tests.support import tasks
 from tests.support.gates import Tally, wait_for
-from tests.support.levels import FRESH, LEVEL
+from tests.support.levels import LEVEL, many
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, hostile
 from tests.survival.support.cases import spread
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.turns
 KINDS = [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit, hostile.Bare, MemoryError]
 IMAPS = ["imap", "imap_unordered"]
 #: Tasks, where it takes a lot of them: a process for each has its price.
-MANY = 100 if FRESH else 500
+MANY = many(500, 100, 30)
 
 
 class FailsAt:
@@ -293,7 +293,7 @@ def test_a_timeout_loses_nothing(pool: IsolatedPool, way: str, gate: Any, tally:
 
 @pytest.mark.parametrize("way", IMAPS)
 def test_threads_that_share_an_iterator(pool: IsolatedPool, way: str) -> None:
-    count = 200 if FRESH else 2000
+    count = many(2000, 200, 60)
     iterator = getattr(pool, way)(tasks.identity, range(count), 7)
     taken: list[list[int]] = [[] for _ in range(4)]
     threads = [threading.Thread(target=mine.extend, args=(iterator,)) for mine in taken]

@@ -22,7 +22,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost
 from tests.support import leaks, tasks
 from tests.support.gates import wait_for
-from tests.support.levels import FRESH, LEVEL, lasting
+from tests.support.levels import FRESH, LEVEL, lasting, many
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
@@ -77,7 +77,7 @@ def test_descriptors_of_an_idle_pool_do_not_grow_with_tasks(pool: IsolatedPool, 
     work()
     here = _descriptors()
     there = counts()
-    for _ in range(3):
+    for _ in range(many(3, 3, 1)):
         work()
     spared = 0 if lasting(pool._ctx.get_start_method()) else 30  # for workers that are just starting
     assert abs(_descriptors() - here) <= spared
@@ -119,7 +119,7 @@ def test_results_and_arguments_are_let_go(pool: IsolatedPool) -> None:
 
 
 def test_a_thousand_dropped_results(pool: IsolatedPool, tmp_path: Path) -> None:
-    for i in range(100 if FRESH else 1000):
+    for i in range(many(1000, 100, 40)):
         pool.apply_async(tasks.square, (i,))
     wait_for(lambda: len(pool._cache) == 0, LIMIT, "an empty table")
     assert_full_strength(pool, 2, tmp_path)

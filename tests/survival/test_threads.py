@@ -25,7 +25,7 @@ import pytest
 from poolsafe import IsolatedPool, PoolTerminated, WorkerLost
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
-from tests.support.levels import FRESH, LEVEL
+from tests.support.levels import LEVEL, many
 from tests.support.scripts import run_python
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores
@@ -85,7 +85,7 @@ def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> N
 
     def work(number: int) -> int:
         with IsolatedPool(2, context=ctx, reset=RESET, isolation=LEVEL) as pool:
-            for _ in range(3):
+            for _ in range(many(3, 3, 1)):
                 assert pool.map(tasks.square, range(30)) == [i * i for i in range(30)]
                 with pytest.raises(WorkerLost):
                     pool.apply_async(tasks.kill_self).get(LIMIT)
@@ -97,7 +97,7 @@ def test_several_pools_in_several_threads(ctx: BaseContext, tmp_path: Path) -> N
 
 def test_one_pool_for_many_threads(pool: IsolatedPool, tally: Tally) -> None:
     numbers = itertools.count()
-    threads = 6 if FRESH else 16
+    threads = many(16, 6, 3)
 
     def work(thread: int) -> None:
         mine = [next(numbers) for _ in range(20)]
@@ -115,9 +115,11 @@ def test_one_pool_for_many_threads(pool: IsolatedPool, tally: Tally) -> None:
 def test_deaths_among_many_threads(pool: IsolatedPool, tally: Tally, tmp_path: Path) -> None:
     """Each thread gets the errors of its own tasks, and no others."""
 
+    each = many(20, 20, 8)
+
     def work(thread: int) -> int:
         lost = 0
-        for i in range(thread * 20, thread * 20 + 20):
+        for i in range(thread * each, thread * each + each):
             try:
                 assert pool.apply(do, (Chore(i, tally, tasks.kill_self if i % 7 == 0 else None),)) == (i, i * i)
             except WorkerLost:
@@ -125,8 +127,8 @@ def test_deaths_among_many_threads(pool: IsolatedPool, tally: Tally, tmp_path: P
                 lost += 1
         return lost
 
-    assert sum(in_threads(8, work)) == len(range(0, 160, 7))
-    assert runs(tally) == Counter(range(160))
+    assert sum(in_threads(8, work)) == len(range(0, 8 * each, 7))
+    assert runs(tally) == Counter(range(8 * each))
     assert_full_strength(pool, 2, tmp_path)
 
 
