@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost
+from poolsafe.engine.state import READY
 from tests.support import leaks, tasks
 from tests.support.gates import wait_for
-from tests.support.levels import FRESH, LEVEL, lasting, many
+from tests.support.levels import FRESH, LEVEL, many
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
@@ -53,16 +54,14 @@ def test_many_cycles(ctx: BaseContext, end: str) -> None:
 
 def test_deaths_leave_nothing(pool: IsolatedPool, tmp_path: Path) -> None:
     assert_full_strength(pool, 2, tmp_path)
-    before = _descriptors()
+    before = _descriptors_at_rest(pool)
     bad = [tasks.kill_self, tasks.exit_hard, deeds.close_every_descriptor, tasks.exit_softly, hostile.DoesNotPickle]
     for _ in range(4):
         for deed in bad:
             with pytest.raises(Exception, match="task"):
                 pool.apply(deed)
     assert_full_strength(pool, 2, tmp_path)
-    # Where workers are used once, two may have been starting, or ending, when they were counted: six each.
-    spared = 0 if lasting(pool._ctx.get_start_method()) else 15
-    wait_for(lambda: abs(_descriptors() - before) <= spared, LIMIT, "as many descriptors as before")
+    wait_for(lambda: _descriptors() == before, LIMIT, "as many descriptors as before")
     assert len(pool._cache) == 0
 
 
@@ -77,17 +76,29 @@ def test_descriptors_of_an_idle_pool_do_not_grow_with_tasks(pool: IsolatedPool, 
         return {(0 if FRESH else pid, count) for pid, count in pairs}
 
     work()
-    here = _descriptors()
+    here = _descriptors_at_rest(pool)
     there = counts()
-    for _ in range(many(3, 3, 1)):
+    for _ in range(3):
         work()
-    spared = 0 if lasting(pool._ctx.get_start_method()) else 30  # for workers that are just starting
-    assert abs(_descriptors() - here) <= spared
+    assert _descriptors_at_rest(pool) == here
     assert counts() <= there
 
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def _descriptors_at_rest(pool: Any) -> int:
+    """How many there are while no worker starts or ends: at two looks in a row, for a dead one's are closed last."""
+    seen = [-1]
+
+    def rests() -> bool:
+        states = [lane.state for lane in list(pool._supervisor.engine.lanes.values())]
+        seen.append(_descriptors() if states == [READY] * pool._processes else -1)
+        return seen[-1] == seen[-2] >= 0
+
+    wait_for(rests, LIMIT, "workers that are all ready")
+    return seen[-1]
 
 
 def test_workers_hold_nothing_of_their_siblings_for_long(make_pool: MakePool, tmp_path: Path) -> None:
