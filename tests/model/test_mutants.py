@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolsafe.engine.core import Engine
-from poolsafe.engine.state import READY, Death, Lane, Lost, Part, Recall, Terms
+from poolsafe.engine.state import MAX_ATTEMPTS, READY, Death, Lane, Lost, Part, Recall, Terms
 
 from .chance import play
 
@@ -16,6 +16,12 @@ class ForgetsWhatWasNotRead(Engine):
     def _recover(self, part: Part, death: Death) -> None:
         if part.job.ident not in death.unread:
             super()._recover(part, death)
+
+
+class BlamesWhatWasNotRead(Engine):
+    def _recover(self, part: Part, death: Death) -> None:
+        part.attempts += (MAX_ATTEMPTS - 1) * (part.job.ident in death.unread)
+        super()._recover(part, death)
 
 
 class RunsAgainWhatMayHaveRun(Engine):
@@ -119,6 +125,7 @@ MUTANTS = [
     TriesAgainForEver,
     RunsMoreThanSoMany,
     ForgetsWhatWasNotRead,
+    BlamesWhatWasNotRead,
     RunsAgainWhatMayHaveRun,
     SaysThatNothingRan,
     ForgetsEarlyAnswers,

@@ -59,6 +59,8 @@ class SimWorker:
         self.log: list[Frame] = []
         self.page = [0, 0, IDLE]
         self.items = 0
+        #: The jobs whose messages it has taken, as often as it has.
+        self.read: list[int] = []
         #: The next reset fails.
         self.unclean = False
         #: The next item leaves what cannot be undone.
@@ -144,6 +146,7 @@ class SimWorker:
             yield
             self._idle = False
             message = self.queue.popleft()
+            self.read.append(message.job)
             yield  # swallowed, and nothing says so
             try:
                 if message is STOP or (yield from self._serve(message)):

@@ -16,6 +16,7 @@ from poolsafe.engine.state import (
     CANCELLED,
     EXHAUSTED,
     LOST,
+    MAX_ATTEMPTS,
     STOPPING,
     TERMINATED,
     UNCLEAN,
@@ -312,8 +313,15 @@ class World:
             self._check_loss(what, item, ident, index, data)
         elif kind in (UNCLEAN, MADE, EXHAUSTED):
             assert not item.begun or self.retries, f"{what} began, and is said not to have"
+            if kind == UNCLEAN:
+                self._check_blame(what, ident, data)
         elif not self.may_have_run(kind, data):
             assert not item.begun, f"{what} began, and the pool's end says that it did not"
+
+    def _check_blame(self, what: str, ident: int, data: Any) -> None:
+        assert data is not None, f"{what} is given up for what an item before it left"
+        reads = sum(worker.read.count(ident) for worker in (*self.workers.values(), *self.graves))
+        assert reads >= MAX_ATTEMPTS or not self.recallable, f"{what} is given up, and was read {reads} times"
 
     def _check_loss(self, what: str, item: Item, ident: int, index: int, data: Any) -> None:
         assert data.item == index or ident in self.single

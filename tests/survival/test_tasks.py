@@ -61,6 +61,17 @@ def test_a_task_whose_fork_raises_exits_or_dies(pool: IsolatedPool, tmp_path: Pa
     assert_unreplaced(pool, before)
 
 
+def test_a_task_that_forks_when_it_has_closed_everything(
+    capfd: pytest.CaptureFixture[str], make_pool: MakePool, tmp_path: Path
+) -> None:
+    """The copy has nothing to let go of, and says nothing of that."""
+    pool = make_pool()
+    with pytest.raises(WorkerLost):
+        pool.apply(deeds.close_every_descriptor_and_fork)
+    assert_full_strength(pool, 2, tmp_path)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("close_fds", [True, False])
 def test_a_program_that_a_task_leaves_running(make_pool: MakePool, close_fds: bool, tmp_path: Path) -> None:
     """It may inherit what can be inherited, and outlive worker and pool."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter, sleep
 from typing import Any, Protocol
 
@@ -127,9 +128,11 @@ class Worker:
         tell_nothing()
         if self._serves:
             self._serves = False
-            self._end.close()
+            with suppress(OSError):  # a task that has closed everything may go on, and fork
+                self._end.close()
             for fd in self._others:
-                os.close(fd)
+                with suppress(OSError):
+                    os.close(fd)
 
     def serve(self) -> None:
         """Takes requests until it is told to stop."""

@@ -188,11 +188,11 @@ class Engine(Cancelling):
             if job_id and job_id not in self.jobs:
                 self._keep_orphan(job_id, RETURNED, None)
             return
-        failures = part.attempts if data is None else part.attempts + 1
-        if failures >= MAX_ATTEMPTS and part.next < part.stop:
-            self._settle(part, UNCLEAN, data)
-            failures = 0
-        self._requeue(part, part.next, part.stop, failures)
+        if data is not None:
+            part.attempts += 1
+            if part.attempts >= MAX_ATTEMPTS and part.next < part.stop:
+                self._settle(part, UNCLEAN, data)
+        self._requeue(part, part.next, part.stop, part.attempts)
 
     def lost(self, lane_id: int, death: Death) -> None:
         """The worker is dead, expected or not. Everything it answered has been given to `outcome` before."""

@@ -83,8 +83,10 @@ class SocketEnd:
 
     def close(self) -> None:
         """Closes both; the parent does, once the worker has its own, and what the worker forks."""
-        self._requests.close()
-        self._replies.close()
+        try:
+            self._requests.close()
+        finally:
+            self._replies.close()
 
     def keep_private(self) -> None:
         for end in (self._requests, self._replies):

@@ -84,6 +84,7 @@ class Ledger:
         job = part.job
         self.commands.append(Settle(job, part.next, kind, data))
         part.next += 1
+        part.attempts = 0  # those of the next item
         job.remaining -= 1
         if not job.remaining:
             del self.jobs[job.ident]

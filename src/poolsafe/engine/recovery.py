@@ -54,11 +54,13 @@ class Recovery(Ledger):
         at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
         if death.ended and not death.fate.deserved and death.phase == 1:
             at_hand = False  # the worker was ended for another item, just as it took this one up, which did not begin
-        if job.ident in death.unread or not at_hand:
-            # Unread, or received but not begun, or between two items of a chunk.
-            if part.next == part.start and not death.ended:  # else it may be at fault that workers die before it
+        if job.ident in death.unread:  # so it cannot be at fault
+            self._requeue(part, part.next, part.stop, part.attempts)
+            return
+        if not at_hand:  # received but not begun, or between two items of a chunk
+            if part.next == part.start and not death.ended:  # it may be at fault that workers die before it
                 part.attempts += 1
-            if part.attempts < MAX_ATTEMPTS or job.ident in death.unread:
+            if part.attempts < MAX_ATTEMPTS:
                 self._requeue(part, part.next, part.stop, part.attempts)
                 return
             self._settle(part, LOST, self._told(part, death.loss(False, part)))

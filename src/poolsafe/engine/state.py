@@ -85,7 +85,10 @@ def held_by(jobs: Iterable[Job]) -> dict[int, Any]:
 
 
 class Part:
-    """Items `start`..`stop` of a job; those before `next` are settled. One with a `past` has a single item."""
+    """Items `start`..`stop` of a job; those before `next` are settled. One with a `past` has a single item.
+
+    So many `attempts` at the item `next` ended before it began, in workers that had read it.
+    """
 
     __slots__ = ("attempts", "job", "next", "past", "start", "stop")
 

@@ -125,6 +125,12 @@ def fork_and_raise() -> str:
     return "parent"
 
 
+def close_every_descriptor_and_fork() -> str:
+    sys.stderr, sys.unraisablehook = sys.__stderr__, sys.__unraisablehook__  # pytest's would say nothing
+    close_every_descriptor()
+    return fork_and_die()
+
+
 def fork_and_exit() -> str:
     if not os.fork():
         sys.exit(3)

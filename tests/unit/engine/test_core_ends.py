@@ -67,6 +67,39 @@ def test_what_is_never_read_is_never_given_up() -> None:
     assert ("send", 3 * MAX_ATTEMPTS, 1, 0, 1) in told(engine.step())
 
 
+@pytest.mark.parametrize("blame", [None, b"reset"])
+def test_what_was_never_read_is_not_to_blame_when_it_is(blame: bytes | None) -> None:
+    """Workers died before it, and it was in no way at fault; so nothing counts against it when it is read at last."""
+    engine = started(1)
+    engine.submitted(job(1, count=2))
+    for lane in range(MAX_ATTEMPTS):
+        engine.step()
+        engine.lost(lane, death(unread=frozenset({1})))
+        engine.step()
+        engine.ready(lane + 1)
+    engine.step()
+    engine.retired(MAX_ATTEMPTS, 1, blame)
+    assert settled(engine.step()) == []
+    engine.ready(MAX_ATTEMPTS + 1)
+    assert told(engine.step()) == [("send", MAX_ATTEMPTS + 1, 1, 0, 2)]
+
+
+def test_what_counts_against_an_item_is_forgotten_when_it_is_done() -> None:
+    engine = started(1)
+    engine.submitted(job(1, count=3))
+    for lane in range(MAX_ATTEMPTS - 1):
+        engine.step()
+        engine.lost(lane, death())
+        engine.step()
+        engine.ready(lane + 1)
+    engine.step()
+    engine.outcome(MAX_ATTEMPTS - 1, 1, 0, VALUE, b"")
+    engine.retired(MAX_ATTEMPTS - 1, 1, b"reset")
+    assert [(index, kind) for _, index, kind, _ in settled(engine.step())] == [(0, VALUE)]
+    engine.ready(MAX_ATTEMPTS)
+    assert told(engine.step()) == [("send", MAX_ATTEMPTS, 1, 1, 3)]
+
+
 def test_a_page_that_runs_ahead_leaves_nobody_waiting() -> None:
     engine = started(1)
     engine.submitted(job(1, count=4))
