@@ -199,6 +199,7 @@ class Worker:
         load, single, stream, first = self._loader(request)
         for index in range(request.start, request.stop):
             if index > request.start:  # which was taken up when its message came
+                self._end.check()  # else this item would be lost for what the one before has done
                 self._take_up(request.job, index)
             answer = self._item(request.job, index, (stream, first + index), load)
             self._page.done()

@@ -43,6 +43,13 @@ class End(Protocol):
             ParentGone: There is nobody to read them.
         """
 
+    def check(self) -> None:
+        """Makes sure that what is sent will go where it should.
+
+        Raises:
+            ParentGone: A task has closed this end, or put another file in its place.
+        """
+
     def close(self) -> None:
         """Lets go of it: where another process goes on using it."""
 
@@ -133,6 +140,12 @@ class SocketEnd:
             raise ParentGone from error
         return _parse(data, buffer), True  # type: ignore[arg-type]  # as in `_read`
 
+    def check(self) -> None:
+        try:
+            self._replies.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        except OSError as error:
+            raise ParentGone from error
+
     def send(self, data: bytes | memoryview) -> None:
         try:
             self._replies.sendall(data)
@@ -179,10 +192,16 @@ class PipeEnd:
         except (EOFError, OSError) as error:
             raise ParentGone from error
 
-    def send(self, data: bytes | memoryview) -> None:
+    def check(self) -> None:
         try:
-            if self._file != self._identity():  # a task put another file in its place, which would swallow anything
+            if self._file != self._identity():  # it would swallow anything
                 raise ParentGone
+        except OSError as error:
+            raise ParentGone from error
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.check()
+        try:
             self._connection.send_bytes(data)
         except OSError as error:
             raise ParentGone from error

@@ -36,6 +36,8 @@ class FakeEnd:
     def send(self, data: bytes | memoryview) -> None:
         self.sent.append(bytes(data))
 
+    def check(self) -> None: ...
+
     def keep_private(self) -> None: ...
 
     @property
