@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from poolsafe import IsolatedPool, TaskExited, WorkerLost
+from poolsafe.engine import mortuary, template
 from tests.support import tasks
 from tests.support.gates import Tally, process_is_gone, wait_for
 from tests.support.levels import FRESH, LEVEL, many
@@ -273,6 +274,22 @@ def test_a_task_that_cuts_its_worker_off(pool: IsolatedPool, deed: Any, tmp_path
 
     for way in ("apply", "apply_async", "callbacks"):
         survive(pool, way, tmp_path, deed, expect)
+    assert_full_strength(pool, 2, tmp_path)
+
+
+@pytest.mark.parametrize("start_method", ["fork"])  # whose workers find what is patched here
+def test_a_task_that_is_killed_has_not_cut_its_worker_off(
+    monkeypatch: pytest.MonkeyPatch, make_pool: MakePool, tmp_path: Path
+) -> None:
+    """Its files are closed before its status is there; long before on a busy machine, and here nobody waits at all."""
+    monkeypatch.setattr(template, "CUT_OFF_PATIENCE", 0.0)
+    monkeypatch.setattr(mortuary, "CUT_OFF_PATIENCE", 0.0)
+    pool = make_pool()
+    for _ in range(many(reused=40, forked=40, started=10)):
+        with pytest.raises(WorkerLost) as caught:
+            pool.apply(tasks.kill_self)
+        assert "descriptor" not in caught.value.cause
+        assert caught.value.signal == signal.SIGKILL
     assert_full_strength(pool, 2, tmp_path)
 
 

@@ -99,7 +99,7 @@ class Mortuary:
         if code is not None or age >= (CODE_PATIENCE if ended else END_PATIENCE):
             self.bury(lane, code)
             return
-        if not ended and not suspicion.cut_off and age >= CUT_OFF_PATIENCE:
+        if not ended and not suspicion.cut_off and age >= CUT_OFF_PATIENCE and not worker.is_ending():
             suspicion.cut_off = True
             worker.send_signal(KILL)
         self._owner.timers.after(_AGAIN, lambda: self._look(lane))

@@ -88,6 +88,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):  # SIGCHLD is ignored, so nobody's status waits
             os.kill(self.pid, number)
 
+    def end_silent(self) -> None:
+        """It can say nothing any more, and is ended for that; unless it is on its way already, and closed its files."""
+        self.cut_off = self.cut_off or not signals.is_being_ended(self.pid)
+        self.send_signal(signal.SIGKILL)
+
     def reap(self, *, with_family: bool) -> tuple[bool, int | None]:
         """Whether it is over, and if so its exit code; None when somebody else took that."""
         try:

@@ -192,8 +192,7 @@ class Template:
         now = monotonic()
         turn = self._turn
         if turn is not None and turn.silent_since is not None and now >= turn.silent_since + CUT_OFF_PATIENCE:
-            turn.cut_off = True
-            turn.send_signal(signal.SIGKILL)
+            turn.end_silent()
         late = self._terminated_since is not None and now >= self._terminated_since + END_PATIENCE
         for child in self._children.values():
             if late or (child.done_since is not None and now >= child.done_since + LINGER):

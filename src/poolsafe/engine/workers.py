@@ -16,7 +16,7 @@ from . import template
 from .channels import Channel
 from .messages import Frame, frames_of
 from .page import Begun, Page, Pages
-from .signals import kill_group
+from .signals import is_being_ended, kill_group
 from .starting import KILL
 
 #: Seconds for which the end of a dead worker's child is waited for.
@@ -46,6 +46,9 @@ class Worker(Protocol):
 
     def lives(self) -> bool:
         """Whether it is certain that the process has not ended."""
+
+    def is_ending(self) -> bool:
+        """Whether it was sent what ends it and is on its way: it closes its files before that can be seen otherwise."""
 
     def waitables(self) -> list[Any]:
         """Descriptors that become readable when the process ends."""
@@ -150,6 +153,9 @@ class PersistentWorker:
 
     def lives(self) -> bool:
         return self._pidfd >= 0 and not connection.wait([self._pidfd], 0)
+
+    def is_ending(self) -> bool:
+        return self.pid is not None and is_being_ended(self.pid)
 
     def waitables(self) -> list[Any]:
         return [item for item in (self._sentinel, self._pidfd if self._pidfd >= 0 else None) if item is not None]

@@ -39,7 +39,7 @@ class FakeWorker:
         self.dooms: list[int] = []
         self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
         self.released = False
-        self.living = False
+        self.living = self.ending = False
 
     @property
     def serving(self) -> int:
@@ -59,6 +59,9 @@ class FakeWorker:
 
     def lives(self) -> bool:
         return self.living
+
+    def is_ending(self) -> bool:
+        return self.ending
 
     def send_signal(self, number: int) -> None:
         self.signals.append(number)
@@ -228,6 +231,21 @@ def test_a_worker_whose_channel_ended_is_killed(house: House) -> None:
     assert house.buried
     house.carry_out()
     assert house.settled[0][2].fate.cut_off, "it was we who killed it, because the task cut it off"
+
+
+def test_a_worker_that_takes_its_time_to_end_was_not_cut_off(house: House) -> None:
+    """It was killed by somebody else, and has closed its files; the rest of its end is slow, as on a busy machine."""
+    house.run(5)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.worker.ending = True
+    house.mortuary.suspect(house.lane, ended=False)
+    house.wait(END_PATIENCE / 2)
+    assert (house.buried, house.worker.signals) == (False, [])
+    house.worker.exitcode = -KILL
+    house.wait(0.05)
+    assert house.buried
+    house.carry_out()
+    assert not house.settled[0][2].fate.cut_off
 
 
 def test_a_worker_that_ends_by_itself_after_its_channel_is_not_killed(house: House) -> None:
