@@ -10,6 +10,8 @@ from typing import Any
 
 from . import errors
 from .engine.memory import in_words
+from .engine.signals import FAULTS
+from .engine.starting import KILL
 from .engine.state import Fate, Lost
 
 #: How many lines of stderr an error shows.
@@ -55,6 +57,21 @@ def last_words(fate: Fate) -> str:
     """Where a process was and what it wrote to stderr, as lines to follow on a sentence; nothing when nobody knows."""
     stack = f"\nThe worker was here:\n{fate.stack.rstrip()}" if fate.stack else ""
     return stack + said(fate.said)
+
+
+def why_unready(exitcode: int | None) -> tuple[str, str]:
+    """The likely cause when workers end in this way before they are ready, and what to do about it."""
+    if exitcode == -KILL:
+        cause = "Several in a row were: the kernel ran out of memory, somebody sent the signal, or the initializer."
+        return cause, "Have fewer workers, or mend the initializer, and make a new pool"
+    if exitcode is not None and -exitcode in FAULTS:
+        cause = "Native code crashed that the initializer runs, or that an import of the main module loads."
+    else:
+        cause = (
+            "The initializer ended the process, or the worker could not import the main module: a script that makes "
+            "a pool under spawn or forkserver needs `if __name__ == '__main__':`."
+        )
+    return cause, "Mend the initializer and make a new pool"
 
 
 def said(words: str) -> str:
@@ -136,7 +153,7 @@ def _likely_cause(fate: Fate, *, begun: bool) -> str:
     if exitcode >= 0:
         who = "The function" if begun else "What runs before it (a factory, a hook, the loading of its arguments)"
         return f"{who}, or a library that it uses, called os._exit() or exec, or closed the file descriptors."
-    if -exitcode == getattr(signal, "SIGKILL", 9):
+    if exitcode == -KILL:
         return "Often the kernel ran out of memory and chose this process; otherwise somebody sent the signal."
     if -exitcode in (signal.SIGSEGV, signal.SIGABRT, getattr(signal, "SIGBUS", signal.SIGSEGV), signal.SIGFPE):
         return "Native code, a library called through ctypes or an extension module, crashed."

@@ -16,7 +16,7 @@ from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import errors
-from .deaths import describe_exit, lost_worker, said, where
+from .deaths import describe_exit, lost_worker, said, where, why_unready
 from .engine import messages
 from .engine.memory import in_words
 from .engine.messages import loads, safe_str
@@ -286,13 +286,12 @@ def broken(data: tuple[Any, bool], item: int | None = None) -> errors.Initialize
     advice = "Mend the initializer and make a new pool"
     if what == "died":
         fact = f"a worker process (pid {pid}) {describe_exit(facts['exitcode'])} before it was ready"
-        cause = (
-            "The initializer ended the process, or the worker could not import the main module: a script that makes "
-            "a pool under spawn or forkserver needs `if __name__ == '__main__':`."
-        ) + said(facts["said"])
         if facts["cut_off"]:
             fact = f"a worker process (pid {pid}) could not be heard any more before it was ready, and was ended"
             cause = "The initializer closed the file descriptors of its process, or replaced the process by exec()."
+        else:
+            cause, advice = why_unready(facts["exitcode"])
+            cause += said(facts["said"])
     elif what == "forkless":
         fact = f"worker {pid} cannot start the processes of its tasks: {facts['type']}: {facts['text']}"
         cause = "The initializer has left limits or hooks by which none can be forked, or the system has none left."

@@ -70,6 +70,14 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         broken("died", exitcode=1, said="", cut_off=False), errors.InitializerError,
         ["pid 77", "exited with code 1", "__main__"], {"exitcode": 1, "pid": 77},
     ),
+    "killed early": (
+        broken("died", exitcode=-9, said="", cut_off=False), errors.InitializerError,
+        ["killed by SIGKILL", "Several in a row", "fewer workers"], {"exitcode": -9},
+    ),
+    "crashed early": (
+        broken("died", exitcode=-11, said="", cut_off=False), errors.InitializerError,
+        ["killed by SIGSEGV", "Native code crashed", "Mend the initializer"], {"exitcode": -11},
+    ),
     "cut off early": (
         broken("died", exitcode=112, said="", cut_off=True), errors.InitializerError,
         ["pid 77", "could not be heard", "closed the file descriptors"], {"exitcode": 112, "pid": 77},
