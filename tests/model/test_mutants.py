@@ -39,8 +39,8 @@ class ForgetsEarlyAnswers(Engine):
 
 
 class ForgetsTheRestOfAPart(Engine):
-    def _requeue(self, part: Part, start: int, stop: int, attempts: int = 0) -> None:
-        super()._requeue(part, start, min(stop, start + 1), attempts)
+    def _requeue(self, part: Part, start: int, stop: int) -> None:
+        super()._requeue(part, start, min(stop, start + 1))
 
 
 class CountsMessagesNotItems(Engine):

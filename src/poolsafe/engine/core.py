@@ -133,7 +133,7 @@ class Engine(Cancelling):
         lane.parts.pop(part.job.ident, None)
         if lane.budget is not None:
             lane.budget += stop - start
-        self._requeue(part, start, stop, part.attempts)
+        self._requeue(part, start, stop)
 
     def recalled(self, lane_id: int, job_id: int) -> None:
         """A message was taken back that the worker had not read."""
@@ -146,7 +146,7 @@ class Engine(Cancelling):
         if lane.budget is not None:
             lane.budget += part.stop - part.start
         lane.doubted = next(self._doubts)  # it may be stopped: until it answers, others go first
-        self._requeue(part, part.start, part.stop, part.attempts)
+        self._requeue(part, part.start, part.stop)
 
     def adopt(self) -> int:
         """A new lane, for a worker that is being started."""
@@ -192,7 +192,7 @@ class Engine(Cancelling):
             part.attempts += 1
             if part.attempts >= MAX_ATTEMPTS and part.next < part.stop:
                 self._settle(part, UNCLEAN, data)
-        self._requeue(part, part.next, part.stop, part.attempts)
+        self._requeue(part, part.next, part.stop)
 
     def lost(self, lane_id: int, death: Death) -> None:
         """The worker is dead, expected or not. Everything it answered has been given to `outcome` before."""

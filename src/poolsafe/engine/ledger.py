@@ -67,9 +67,9 @@ class Ledger:
             del self.orphans[next(iter(self.orphans))]
         self.orphans[job_id] = (kind, data)
 
-    def _requeue(self, part: Part, start: int, stop: int, attempts: int = 0) -> None:
+    def _requeue(self, part: Part, start: int, stop: int) -> None:
         if start < stop and part.job.ident in self.jobs:
-            self.pending.appendleft(Part(part.job, start, stop, attempts, part.past))
+            self.pending.appendleft(Part(part.job, start, stop, part.attempts, part.past))
 
     def ending(self, may_have_run: bool = False) -> tuple[int, Any]:
         """Kind and data by which the pool's end settles an item."""
@@ -83,8 +83,7 @@ class Ledger:
     def _settle(self, part: Part, kind: int, data: Any) -> None:
         job = part.job
         self.commands.append(Settle(job, part.next, kind, data))
-        part.next += 1
-        part.attempts = 0  # those of the next item
+        part.advance()
         job.remaining -= 1
         if not job.remaining:
             del self.jobs[job.ident]

@@ -41,7 +41,7 @@ class Recovery(Ledger):
             return
         self.retried += 1
         self.pending.appendleft(Part(job, part.next, part.next + 1, past=(*part.past, loss)))
-        part.next += 1
+        part.advance()
 
     @staticmethod
     def _told(part: Part, loss: Lost) -> Lost:
@@ -54,16 +54,13 @@ class Recovery(Ledger):
         at_hand = death.job == job.ident and death.phase and part.next <= death.index < part.stop
         if death.ended and not death.fate.deserved and death.phase == 1:
             at_hand = False  # the worker was ended for another item, just as it took this one up, which did not begin
-        if job.ident in death.unread:  # so it cannot be at fault
-            self._requeue(part, part.next, part.stop, part.attempts)
-            return
-        if not at_hand:  # received but not begun, or between two items of a chunk
+        if job.ident in death.unread:
+            pass  # so it cannot be at fault
+        elif not at_hand:  # received but not begun, or between two items of a chunk
             if part.next == part.start and not death.ended:  # it may be at fault that workers die before it
                 part.attempts += 1
-            if part.attempts < MAX_ATTEMPTS:
-                self._requeue(part, part.next, part.stop, part.attempts)
-                return
-            self._settle(part, LOST, self._told(part, death.loss(False, part)))
+            if part.attempts >= MAX_ATTEMPTS:
+                self._settle(part, LOST, self._told(part, death.loss(False, part)))
         else:
             while part.next < death.index:  # cannot happen while workers answer in order; never leave one waiting
                 self._settle(part, LOST, death.loss(True, part))

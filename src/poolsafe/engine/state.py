@@ -100,6 +100,11 @@ class Part:
         self.attempts: int = attempts
         self.past: tuple[Lost, ...] = past  # how its item was lost before, when it was tried again
 
+    def advance(self) -> None:
+        """The item `next` is dealt with."""
+        self.next += 1
+        self.attempts = 0
+
     @property
     def has_run(self) -> bool:
         """Whether its item may have run before."""
