@@ -21,7 +21,7 @@ from pathlib import Path
 from poolsafe import IsolatedPool, PoolsafeWarning, make_queue
 from tests.support import leaks
 
-from .judge import complaints
+from .judge import ERROR, complaints
 from .plan import Plan, make
 from .play import Hang, play
 
@@ -60,8 +60,7 @@ def judged(plan: Plan) -> list[str]:
             subprocess.run(["ps", "-eo", "pid,ppid,stat,etimes,wchan:20,args", "--forest"], check=False)
             os._exit(3)
     kinds = Counter(
-        type(outcome.value).__name__ if outcome.kind == "error" else outcome.kind
-        for outcome in harvest.outcomes.values()
+        type(outcome.value).__name__ if outcome.kind == ERROR else outcome.kind for outcome in harvest.outcomes.values()
     )
     wrong = list(complaints(plan, harvest))
     del harvest

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
-import poolsafe
-from poolsafe import TaskExited, TaskMemoryExceeded, TaskTimeout, WorkerLost
+from poolsafe import ResultPicklingError, TaskExited, TaskMemoryExceeded, TaskTimeout, WorkerLost
 
 #: What each task leaves behind, and none must meet.
 LEFT: list[int] = []
@@ -25,7 +24,7 @@ _VARIABLE = "POOLSAFE_FUZZ"
 
 #: Bytes of what is too large for a message.
 LARGE = 400_000
-#: `max_memory=` of some pools; a task that is fat has more, one that is huge more than twice of it.
+#: `max_memory=` of some pools; a task that is fat takes half of it, one that is huge three times as much.
 MOST = 100 << 20
 
 
@@ -46,6 +45,7 @@ class Given(NamedTuple):
     size: int
     draw: float
     met: tuple[str, ...]
+    more: Any = None  #: what its deed gave
 
 
 def before() -> None:
@@ -58,7 +58,7 @@ def after() -> None:
     HOOKS.append("after")
 
 
-def do(work: Work) -> Any:
+def do(work: Work) -> Given:
     """Note the begin, look around, leave something, act, and give."""
     fd = os.open(work.begun, os.O_WRONLY | os.O_APPEND)
     os.write(fd, b"%d\n" % work.number)
@@ -70,11 +70,10 @@ def do(work: Work) -> Any:
     if work.queue is not None:
         work.queue.put(work.number)
     draw = random.random()
-    given = DEEDS[work.deed].act()
-    return given if given is not None else Given(work.number, len(work.filler), draw, met)
+    return Given(work.number, len(work.filler), draw, met, DEEDS[work.deed].act())
 
 
-def do_starred(*fields: Any) -> Any:
+def do_starred(*fields: Any) -> Given:
     """The same, for `apply` and `starmap`."""
     return do(Work(*fields))
 
@@ -179,7 +178,6 @@ def _take(size: int) -> Callable[[], None]:
 
 Expect = Callable[[BaseException], bool]
 
-
 #: Of the likely cause that is told of a process which could not be heard any more.
 _SILENT = "the pool ended what was left"
 
@@ -238,7 +236,7 @@ DEEDS: dict[str, Deed] = {
     "interrupt": Deed(
         _interrupt, lambda error: isinstance(error, TaskExited) and error.type_name == "KeyboardInterrupt"
     ),
-    "do not pickle": Deed(_unpicklable, lambda error: isinstance(error, poolsafe.failures.ResultPicklingError)),
+    "do not pickle": Deed(_unpicklable, lambda error: isinstance(error, ResultPicklingError)),
 }
 #: Those for whose end it takes Linux, where a worker itself is killed.
 KERNELS = frozenset({"hold the GIL", "stop"})

@@ -62,11 +62,8 @@ def _about_value(plan: Plan, harvest: Harvest, number: int, value: Any) -> Itera
         yield f"has a value: {value!r:.100}"
     if plan.with_queue and not _disturbed(plan) and not harvest.queued[number]:
         yield "has a value, and what it put is not in the queue"
-    if deed == "large":
-        if value != bytes(LARGE):
-            yield f"gave {value!r:.100}"
-        return
-    if not isinstance(value, Given) or (value.number, value.size) != (number, plan.sizes[number]):
+    more = bytes(LARGE) if deed == "large" else None
+    if not isinstance(value, Given) or (value.number, value.size, value.more) != (number, plan.sizes[number], more):
         yield f"gave {value!r:.100}"
         return
     if value.met:

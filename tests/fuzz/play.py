@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from poolsafe import InitializerError, IsolatedPool
 from tests.support import leaks
@@ -40,7 +41,7 @@ def play(plan: Plan, folder: Path) -> Harvest:
     begun = folder / f"begun-{plan.seed}"
     draws = _draws(plan, begun)
     begun.write_text("")
-    with _transport(over_pipes=plan.over_pipes):
+    with mock.patch.dict(os.environ, {"POOLSAFE_TRANSPORT": "pipe"} if plan.over_pipes else {}):
         pool = _pool(plan)
     results: queue.Queue[int] | None = pool.Queue() if plan.with_queue else None
     works = [
@@ -90,25 +91,16 @@ def spoil(seed: int, accidents: Accidents) -> None:
 
 
 @contextlib.contextmanager
-def _transport(*, over_pipes: bool) -> Iterator[None]:
-    known = os.environ.get("POOLSAFE_TRANSPORT")
-    if over_pipes:
-        os.environ["POOLSAFE_TRANSPORT"] = "pipe"
-    try:
-        yield
-    finally:
-        if over_pipes and known is None:
-            del os.environ["POOLSAFE_TRANSPORT"]
-
-
-@contextlib.contextmanager
 def _killer(pool: IsolatedPool, plan: Plan) -> Iterator[None]:
-    """Meanwhile, processes of the pool are killed, crashed and stopped."""
+    """Meanwhile, processes of the pool are killed, crashed and stopped, if the plan says so."""
+    if not plan.accidents.kills:
+        yield
+        return
     stop = threading.Event()
     chance = random.Random(-plan.seed)
-    numbers = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV] + [signal.SIGSTOP] * (
-        not plan.over_pipes
-    )
+    numbers = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV]
+    if not plan.over_pipes:
+        numbers.append(signal.SIGSTOP)
 
     def kill() -> None:
         while not stop.wait(chance.random() * 0.08):
@@ -123,14 +115,12 @@ def _killer(pool: IsolatedPool, plan: Plan) -> Iterator[None]:
                     os.kill(pid, signal.SIGCONT)
 
     thread = threading.Thread(target=kill)
-    if plan.accidents.kills:
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         stop.set()
-        if plan.accidents.kills:
-            thread.join()
+        thread.join()
 
 
 # -- submitting --------------------------------------------------------------------------------------------------------
@@ -162,8 +152,8 @@ def _submit_and_gather(pool: IsolatedPool, plan: Plan, works: list[Work], gather
     if plan.early:
         time.sleep(chance.random() * 0.3)
         pool.terminate()
-    while submitted:
-        gatherer.gather(*submitted.pop(0))
+    for call, result in submitted:
+        gatherer.gather(call, result)
 
 
 def _draws(plan: Plan, begun: Path) -> dict[int, float]:
@@ -223,9 +213,8 @@ class Gatherer:
 
     def _gather_unordered(self, numbers: range, result: Any) -> None:
         came = [_outcome(lambda: result.next(PATIENCE)) for _ in numbers]
-        large = [outcome for outcome in came if isinstance(outcome.value, bytes)]  # whose numbers nobody knows
-        known = {o.value.number: o for o in came if o.kind == VALUE and o not in large}
-        if len(known) + len(large) != sum(outcome.kind == VALUE for outcome in came):
+        known = {outcome.value.number: outcome for outcome in came if outcome.kind == VALUE}
+        if len(known) != sum(outcome.kind == VALUE for outcome in came):
             self.oddities.append(f"a result of tasks {numbers} came twice")
         self.outcomes.update((number, known.get(number, Outcome(UNKNOWN))) for number in numbers)
 

@@ -46,7 +46,7 @@ def planned(*deeds: str, with_queue: bool = False, **accidents: bool) -> Plan:
 def right(plan: Plan) -> Harvest:
     """What comes of it when all goes well."""
     values = {
-        number: Outcome(VALUE, bytes(LARGE) if deed == "large" else Given(number, plan.sizes[number], 0.5, ()))
+        number: Outcome(VALUE, Given(number, plan.sizes[number], 0.5, (), bytes(LARGE) if deed == "large" else None))
         for number, deed in enumerate(plan.deeds)
     }
     once = Counter(range(len(plan.deeds)))
@@ -68,7 +68,7 @@ WRONG: dict[str, tuple[str, str, Callable[[Harvest], Harvest]]] = {
     "never began": ("nothing", "never began", lambda harvest: harvest._replace(begun=Counter([0]))),
     "another's value": ("nothing", "gave", of(Outcome(VALUE, Given(0, 1, 0.5, ())))),
     "another's size": ("nothing", "gave", of(Outcome(VALUE, Given(1, 2, 0.5, ())))),
-    "cut short": ("large", "gave", of(Outcome(VALUE, bytes(LARGE - 1)))),
+    "cut short": ("large", "gave", of(Outcome(VALUE, Given(1, 1, 0.5, (), bytes(LARGE - 1))))),
     "dirty": (
         "nothing",
         "met what another task had left: a global",
