@@ -1,6 +1,6 @@
 """Play a plan with a real pool, and gather what comes of it.
 
-Who uses it: the program and its test. What may go wrong: somebody waits for ever, which is a `Hang` after two minutes.
+Who uses it: the program and its test. What may go wrong: somebody waits for ever, which is a `Hang` after a while.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from .deeds import Work, after, before, do, do_starred
 from .judge import ERROR, UNKNOWN, VALUE, WHOLE, Harvest, Outcome
 from .plan import Accidents, Call, Plan
 
-#: Seconds after which an outcome does not come any more.
-PATIENCE = 120.0
+#: Seconds after which an outcome does not come any more; less than a test may take, so that a hang tells of itself.
+PATIENCE = 45.0
 
 
 class Hang(Exception):
