@@ -155,6 +155,6 @@ def _likely_cause(fate: Fate, *, begun: bool) -> str:
         return f"{who}, or a library that it uses, called os._exit() or exec, or closed the file descriptors."
     if exitcode == -KILL:
         return "Often the kernel ran out of memory and chose this process; otherwise somebody sent the signal."
-    if -exitcode in (signal.SIGSEGV, signal.SIGABRT, getattr(signal, "SIGBUS", signal.SIGSEGV), signal.SIGFPE):
+    if -exitcode in FAULTS:
         return "Native code, a library called through ctypes or an extension module, crashed."
     return "Somebody sent the signal, or the function sent it to its own process."

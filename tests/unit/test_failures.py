@@ -44,6 +44,7 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         lost(-9, may_have_run=False), errors.WorkerLost, ["did not run"], {"may_have_run": False},
     ),
     "crashed": (lost(-signal.SIGSEGV), errors.WorkerLost, ["SIGSEGV", "Native code"], {"signal": signal.SIGSEGV}),
+    "illegal": (lost(-signal.SIGILL), errors.WorkerLost, ["SIGILL", "Native code"], {"signal": signal.SIGILL}),
     "aborted": (lost(-signal.SIGABRT), errors.WorkerLost, ["SIGABRT", "Native code"], {"signal": signal.SIGABRT}),
     "signalled": (lost(-signal.SIGTERM), errors.WorkerLost, ["SIGTERM", "Somebody sent"], {"signal": signal.SIGTERM}),
     "exited": (lost(0), errors.WorkerLost, ["exited with code 0", "os._exit"], {"exitcode": 0, "signal": None}),
