@@ -158,10 +158,16 @@ def death(worker: Handle) -> tuple[int, int]:
 def goes_on(worker: Handle) -> None:
     worker.worker.doom(0)
     assert worker.call(6, square, 6)
+    assert answer(worker, 6) == 36
+
+
+def answer(worker: Handle, job: int) -> Any:
+    """The value of the job's item; before it may come `SPARED`, for each word that came when an item had ended."""
     frames = worker.hear(1)
-    while {frame[0] for frame in frames} == {messages.SPARED}:  # of a word that came when the item had ended
+    while {frame[0] for frame in frames} == {messages.SPARED}:
         frames = worker.hear(1)
-    assert (messages.VALUE, 6, 0) in [frame[:3] for frame in frames]
+    [data] = [frame[3] for frame in frames if frame[:3] == (messages.VALUE, job, 0)]
+    return messages.loads(data)
 
 
 def test_an_item_is_ended(worker: Handle, gate: Callable[[str], Gate]) -> None:
@@ -325,7 +331,7 @@ def test_an_initializer_that_blocks_the_signals_that_it_lives_by(
         assert death(worker) == (child, -signal.SIGKILL)
         goes_on(worker)
         assert worker.call(7, tasks.blocked)
-        assert messages.loads(worker.hear(1)[-1][3]) == 3, "as the initializer has left them"
+        assert answer(worker, 7) == 3, "as the initializer has left them"
     finally:
         for pid in left.entries():
             os.kill(int(pid), signal.SIGKILL)

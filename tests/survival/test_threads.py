@@ -263,3 +263,35 @@ def test_a_fork_while_another_thread_makes_the_first_pool(tmp_path: Path) -> Non
     program.write_text(FIRST_POOLS)
     done = run_python(program)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+LATE_IMPORTS = """\
+import multiprocessing, os, sys
+from poolsafe import IsolatedPool
+from poolsafe.later import _importing
+
+program = os.getpid()
+late = []
+
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if os.getpid() == program and not _importing._is_owned():
+            late.append(name)
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, Watch())
+    with IsolatedPool(1, context=multiprocessing.get_context(sys.argv[1])) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+        queue = pool.Queue()
+        pool.apply(queue.put, (1,))
+        assert queue.get() == 1
+    print(late)
+"""
+
+
+def test_all_that_a_first_pool_imports_holds_up_forks(start_method: str, tmp_path: Path) -> None:
+    """Another thread may fork at any time: a lock of an import under way would never be opened in that process."""
+    program = tmp_path / "program.py"
+    program.write_text(LATE_IMPORTS)
+    done = run_python(program, start_method)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -14,6 +14,13 @@ from typing import Any
 
 from . import fds, signals
 
+if hasattr(os, "fork"):
+    # Else the first `Process.start` imports them, and a fork by another thread at that moment is not held up by
+    # `later`: the lock of such a module would be held for ever in the process that comes of it.
+    import multiprocessing.popen_fork
+    import multiprocessing.popen_forkserver
+    import multiprocessing.popen_spawn_posix  # noqa: F401
+
 #: Seconds between SIGTERM and SIGKILL for workers that are to end now.
 TERM_GRACE = 0.5
 #: What the workers of a fork server need at once.

@@ -75,9 +75,9 @@ def _of_group(root: Path) -> list[Path]:
 
 def _ended(path: Path) -> int | None:
     try:
-        for line in path.read_text(encoding="ascii", errors="replace").splitlines():
-            key, _, value = line.partition(" ")
-            if key == "oom_kill":
+        for line in path.read_bytes().splitlines():  # as text, it would have a codec imported
+            key, _, value = line.partition(b" ")
+            if key == b"oom_kill":
                 return int(value)
     except (OSError, ValueError):
         return None
