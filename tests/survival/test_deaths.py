@@ -27,6 +27,7 @@ from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
 from tests.survival.support.chores import Chore, do
+from tests.survival.support.states import idle, stop_workers
 from tests.survival.support.ways import (
     LIMIT,
     WAYS,
@@ -207,12 +208,10 @@ def test_a_storm_of_deaths(make_pool: MakePool, way: str, tmp_path: Path) -> Non
 
 def test_killed_before_a_large_argument_was_read(pool: IsolatedPool, tmp_path: Path) -> None:
     """Both workers are stopped, so that what is sent stays in their channels; then they are killed."""
-    assert_full_strength(pool, 2, tmp_path)
-    pids = living(pool)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    idle(pool, tmp_path)
+    pids = stop_workers(pool)
     results = [pool.apply_async(len, (bytes(20_000_000),)) for _ in range(4)]
-    for pid in pids:
+    for pid in reversed(pids):  # a worker after those that it has forked: their numbers are theirs until it ends
         os.kill(pid, signal.SIGKILL)
     assert [result.get(LIMIT) for result in results] == [20_000_000] * 4
     assert_full_strength(pool, 2, tmp_path)

@@ -88,10 +88,14 @@ def deaf_and_stopped(pool: IsolatedPool, folder: Path) -> State:
     return state
 
 
-def stop_workers(pool: IsolatedPool) -> None:
+def stop_workers(pool: IsolatedPool) -> list[int]:
+    """Have them do nothing at all, nor what they have forked for tasks; each is given before its own."""
+    stopped = []
     for pid in _pids(pool):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda pid=pid: process_state(pid) in "TZ", what="its stop")
+        stopped.append(pid)
+    return stopped
 
 
 def continue_workers(pool: IsolatedPool) -> None:
