@@ -23,13 +23,15 @@ from tests.support.gates import Gate, process_is_gone, wait_for
 from tests.survival.support import limits, memory
 if __name__ == "__main__":
     gate = Gate(sys.argv[3])
-    with IsolatedPool(1, {options} context=mp.get_context(sys.argv[1]), isolation=sys.argv[2]) as pool:
-        for _ in range(2):
-            {before}
-            try:
-                pool.apply({call})
-            except PoolsafeError as error:
-                {tell}
+    # Not by `with`: an initializer may have failed before its block begins, which raises there.
+    pool = IsolatedPool(1, {options} context=mp.get_context(sys.argv[1]), isolation=sys.argv[2])
+    for _ in range(2):
+        {before}
+        try:
+            pool.apply({call})
+        except PoolsafeError as error:
+            {tell}
+    pool.terminate()
 """
 
 
