@@ -121,7 +121,7 @@ class Mortuary:
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
         starting = owner.engine.lanes[lane].state == STARTING
-        pid = worker.serving if begun.phase or starting else worker.pid
+        pid = worker.initializing if starting else worker.serving if begun.phase else worker.pid
         hindered = starting and worker.was_hindered(code)
         stack, said = worker.take_stack(), worker.said()
         scarce = starting and code == FORKLESS_CODE

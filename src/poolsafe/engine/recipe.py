@@ -22,7 +22,7 @@ from .messages import Sealed
 from .page import Pages
 from .setup import Setup
 from .starting import join_soon, start_quietly
-from .workers import ForkingWorker, PersistentWorker, Started
+from .workers import ForkingWorker, InitializingChildren, PersistentWorker, Started
 
 # Two threads that start workers at the same time would leak each other's descriptors into the children.
 _start_lock = threading.Lock()
@@ -133,7 +133,8 @@ class Recipe:
 
     def worker(self, started: Started) -> PersistentWorker:
         """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
-        kind = ForkingWorker if self._forks else PersistentWorker
+        forking = InitializingChildren if self._each else ForkingWorker
+        kind = forking if self._forks else PersistentWorker
         return kind(started, self.pages, pidfd=self._pidfd, leads=not self._daemon)
 
     def refused(self) -> bool:

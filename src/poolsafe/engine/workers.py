@@ -38,6 +38,10 @@ class Worker(Protocol):
         """The id of the process that runs its tasks, or ran the last one."""
 
     @property
+    def initializing(self) -> int | None:
+        """Before it is ready, the id of the process in which the initializer runs, or ran last."""
+
+    @property
     def exitcode(self) -> int | None:
         """Its exit code, or None while it lives or when nobody can tell."""
 
@@ -119,6 +123,10 @@ class PersistentWorker:
 
     @property
     def serving(self) -> int | None:
+        return self.pid
+
+    @property
+    def initializing(self) -> int | None:
         return self.pid
 
     @property
@@ -229,6 +237,10 @@ class ForkingWorker(PersistentWorker):
     def serving(self) -> int | None:
         return self._page.holder() or self.pid
 
+    @property
+    def initializing(self) -> int | None:
+        return self.pid  # although its first child may serve, and fail to tell that it is ready
+
     def end_item(self, attempt: int) -> None:
         # It knows for certain which process that is; unless it has been stopped, as by a debugger.
         self.send_signal(template.CUT_SIGNAL if attempt < 2 else KILL)
@@ -250,3 +262,11 @@ class ForkingWorker(PersistentWorker):
             connection.wait([fd], CHILD_PATIENCE)
         finally:
             os.close(fd)
+
+
+class InitializingChildren(ForkingWorker):
+    """The same, where each child runs the initializer for itself."""
+
+    @property
+    def initializing(self) -> int | None:
+        return self.serving

@@ -45,6 +45,10 @@ class FakeWorker:
     def serving(self) -> int:
         return self.pid
 
+    @property
+    def initializing(self) -> int:
+        return self.pid
+
     def begun(self) -> Begun:
         return self.words[2]
 

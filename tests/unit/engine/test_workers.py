@@ -18,7 +18,7 @@ from poolsafe.engine.channels import SocketChannel
 from poolsafe.engine.page import Pages
 from poolsafe.engine.recipe import Recipe, transport_for
 from poolsafe.engine.starting import join_soon
-from poolsafe.engine.workers import PersistentWorker, Started
+from poolsafe.engine.workers import ForkingWorker, InitializingChildren, PersistentWorker, Started
 
 
 class FakeProcess:
@@ -124,6 +124,23 @@ def test_a_process_that_ended_is_joined(make: Any) -> None:
     proc = FakeProcess(0)
     close(make(proc))
     assert proc.joined == 1
+
+
+@pytest.mark.parametrize("kind", [PersistentWorker, ForkingWorker, InitializingChildren])
+def test_the_process_of_the_initializer(kind: type[PersistentWorker]) -> None:
+    """A first child that cannot tell that it is ready is not the one in which the initializer closed everything."""
+    pages = Pages(1)
+    page = pages.take()
+    page.tell_holder(77)
+    channel = SocketChannel()
+    worker = kind(Started(FakeProcess(pid=55), channel, page), pages, pidfd=False)
+    serving, initializing = worker.serving, worker.initializing
+    channel.abandon()
+    channel.started()
+    worker.release()
+    pages.close()
+    assert serving == (55 if kind is PersistentWorker else 77)
+    assert initializing == (77 if kind is InitializingChildren else 55)
 
 
 class Stubborn(FakeProcess):
