@@ -43,8 +43,12 @@ class FakeProcess:
 def make(request: pytest.FixtureRequest) -> Any:
     pages = Pages(4)
 
-    def made(proc: Any, *, pidfd: bool = False) -> PersistentWorker:
-        return PersistentWorker(Started(proc, SocketChannel(), pages.take()), pages, pidfd=pidfd)
+    def made(
+        proc: Any, *, pidfd: bool = False, kind: type[PersistentWorker] = PersistentWorker, holder: int = 0
+    ) -> PersistentWorker:
+        page = pages.take()
+        page.tell_holder(holder)
+        return kind(Started(proc, SocketChannel(), page), pages, pidfd=pidfd)
 
     yield made
     pages.close()
@@ -127,20 +131,12 @@ def test_a_process_that_ended_is_joined(make: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [PersistentWorker, ForkingWorker, InitializingChildren])
-def test_the_process_of_the_initializer(kind: type[PersistentWorker]) -> None:
+def test_the_process_of_the_initializer(make: Any, kind: type[PersistentWorker]) -> None:
     """A first child that cannot tell that it is ready is not the one in which the initializer closed everything."""
-    pages = Pages(1)
-    page = pages.take()
-    page.tell_holder(77)
-    channel = SocketChannel()
-    worker = kind(Started(FakeProcess(pid=55), channel, page), pages, pidfd=False)
-    serving, initializing = worker.serving, worker.initializing
-    channel.abandon()
-    channel.started()
-    worker.release()
-    pages.close()
-    assert serving == (55 if kind is PersistentWorker else 77)
-    assert initializing == (77 if kind is InitializingChildren else 55)
+    worker = make(FakeProcess(pid=55), kind=kind, holder=77)
+    assert worker.serving == (55 if kind is PersistentWorker else 77)
+    assert worker.initializing == (77 if kind is InitializingChildren else 55)
+    close(worker)
 
 
 class Stubborn(FakeProcess):
