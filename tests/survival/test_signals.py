@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,40 @@ def test_an_asyncio_parent_is_not_woken_by_the_signals_of_workers(make_pool: Mak
             await loop.run_in_executor(None, pool.terminate)
             await asyncio.wait_for(_until(lambda: bool(woken)), LIMIT)
             assert woken == [1]
+        finally:
+            loop.remove_signal_handler(signal.SIGUSR1)
+
+    asyncio.run(main())
+
+
+class _Marked:
+    """What `multiprocessing` finds in a forked process, before it does anything there."""
+
+
+def _hit(_: _Marked) -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("start_method", [method for method in METHODS if method == "fork"])
+def test_an_asyncio_parent_is_not_woken_by_a_signal_to_a_worker_that_has_just_been_forked(
+    make_pool: MakePool,
+) -> None:
+    """As SIGTERM when the pool ends at once: the parent would take it for its own."""
+    woken: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, woken.append, 1)
+        marked = _Marked()
+        util.register_after_fork(marked, _hit)
+        try:
+            pool = make_pool()
+            assert await loop.run_in_executor(None, pool.map, tasks.square, range(20)) == [i * i for i in range(20)]
+            assert woken == []
+            os.kill(os.getpid(), signal.SIGUSR1)
+            await asyncio.wait_for(_until(lambda: bool(woken)), LIMIT)
+            assert woken == [1]
+            await loop.run_in_executor(None, pool.terminate)
         finally:
             loop.remove_signal_handler(signal.SIGUSR1)
 

@@ -29,7 +29,7 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> None:
-    """Starts a process that cannot be hit by Ctrl-C before it has had the time to ignore it.
+    """Starts a process that cannot be hit by Ctrl-C before it ignores it, and that passes no signal on to the program.
 
     Args:
         proc: To be started.
@@ -47,7 +47,10 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
                 resource_tracker.ensure_running()
                 if method == "forkserver":
                     _ensure_fork_server()
-        with signals.masked(signals.current_mask() | {signal.SIGINT}):
+        # A forked process has the program's handlers, and the descriptor by which signals wake its event loop, until it
+        # lets go of them: what is sent to it before, as SIGTERM when the pool ends at once, would reach that loop.
+        held = signals.handled() if method == "fork" else frozenset()
+        with signals.masked(signals.current_mask() | held | {signal.SIGINT}):
             try:
                 proc.start()
                 return

@@ -32,7 +32,7 @@ class FakeWorker:
     """A worker whose end is the test's to tell."""
 
     def __init__(self, pid: int) -> None:
-        self.pid = pid
+        self.pid = self.serving = self.initializing = pid
         self.exitcode: int | None = None
         self.channel = FakeChannel()
         self.signals: list[int] = []
@@ -40,14 +40,6 @@ class FakeWorker:
         self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
         self.released = False
         self.living = self.ending = False
-
-    @property
-    def serving(self) -> int:
-        return self.pid
-
-    @property
-    def initializing(self) -> int:
-        return self.pid
 
     def begun(self) -> Begun:
         return self.words[2]
@@ -313,6 +305,24 @@ def test_what_is_taken_in_may_announce_the_same_death(house: House) -> None:
     house.mortuary.suspect(house.lane, ended=True)
     assert house.buried
     assert house.engine.lanes == {}
+
+
+@pytest.mark.parametrize(("starting", "phase", "pid"), [(True, IDLE, 79), (False, RUNNING, 78), (False, IDLE, 77)])
+def test_the_pid_is_that_of_the_process_which_was_at_work(
+    house: House, monkeypatch: pytest.MonkeyPatch, starting: bool, phase: int, pid: int
+) -> None:
+    """A worker may have processes of its own for tasks, and for the initializer."""
+    lane = house.engine.adopt()
+    if not starting:
+        house.engine.ready(lane)
+    worker = house.crew.workers[lane] = FakeWorker(77)
+    worker.serving, worker.initializing, worker.exitcode = 78, 79, 1
+    worker.words = ([], frozenset(), Begun(5, 0, phase))
+    told: list[tuple[int, Any]] = []
+    monkeypatch.setattr(house.engine, "lost", lambda *what: told.append(what))
+    house.mortuary.bury(lane, 1)
+    [(of, death)] = told
+    assert (of, death.fate.pid) == (lane, pid)
 
 
 def test_a_worker_that_was_told_to_end_and_does_not_is_killed(house: House) -> None:
