@@ -20,7 +20,7 @@ from contextlib import suppress
 from time import perf_counter, sleep
 from typing import Any, Protocol
 
-from . import messages, signals
+from . import messages
 from .ends import End, ParentGone
 from .memory import resident
 from .messages import Request, dumps, frame, loads, safe_str
@@ -116,7 +116,7 @@ class Worker:
         self._most = most
         self._copy = self._serves = False
         self._others: tuple[int, ...] = ()
-        self._maker = 0
+        self._maker_ends: Callable[[], bool] | None = None
         self._limited = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._mark_copy)
@@ -140,15 +140,15 @@ class Worker:
         while self.serve_next():
             pass
 
-    def begin_anew(self, maker: int, *others: int, renew: bool) -> None:
+    def begin_anew(self, maker_ends: Callable[[], bool], *others: int, renew: bool) -> None:
         """In a process that was forked to serve in the place of another.
 
         Args:
-            maker: The process that forked it, without which it begins nothing.
+            maker_ends: Whether the process that forked it has ended or is about to; without that, it begins nothing.
             others: Descriptors by which that one knows that this one lives.
             renew: Have it draw other random numbers: it was forked after the initializer.
         """
-        self._maker = maker
+        self._maker_ends = maker_ends
         self._others = others
         self._copy, self._serves = False, True
         tell_again_where_it_crashes()
@@ -170,7 +170,7 @@ class Worker:
     def serve_next(self) -> bool:
         """Takes one request, and says whether there may be another."""
         request, whole = self._end.receive()
-        if self._maker and (os.getppid() != self._maker or signals.is_being_ended(self._maker)):
+        if self._maker_ends is not None and self._maker_ends():
             raise ParentGone  # its death will be ours in a moment, and what is not begun goes on elsewhere
         if request.kind == messages.STOP:
             return False

@@ -307,7 +307,7 @@ class Template:
             stderr.own(True)
             worker = self._worker or make(self._setup)
             if isinstance(worker, Worker):
-                worker.begin_anew(self._pid, me.speaker, renew=self._worker is not None)
+                worker.begin_anew(self._ear.owner_ends, me.speaker, renew=self._worker is not None)
                 worker.rehearse()
             turn = os.read(me.turns, 1)
             if turn:
@@ -341,7 +341,7 @@ class Template:
 
     def _shed(self) -> None:
         """Lets go of what is the template's."""
-        self._ear.close()
+        self._ear.shed()
         for child in self._children.values():
             child.let_go()
         self._outer.close()
