@@ -5,20 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from poolsafe.engine import signals
 from poolsafe.engine.ear import Ear
-from tests.support.gates import wait_for
+from tests.support.gates import process_state, wait_for
 
 
 def rests(pid: int) -> bool:
-    """Whether a process sleeps, and no signal is on its way to it, by `proc(5)`."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    status = dict(line.split(":\t", 1) for line in lines)
-    return status["State"].startswith("S") and not int(status["ShdPnd"], 16)
+    """Whether no signal is on its way to a process, and it sleeps after that, so that no handler in C runs either."""
+    return signals.sets_of(pid, "ShdPnd") == [0] and process_state(pid) == "S"
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="asks the kernel what has come")
