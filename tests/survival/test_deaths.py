@@ -90,7 +90,7 @@ def test_sys_exit_costs_the_task_and_not_the_worker(pool: IsolatedPool, status: 
 
 
 @pytest.mark.parametrize(
-    ("start_method", "signum"), spread([signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1], signal.SIGKILL)
+    ("start_method", "signum"), spread([signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT], signal.SIGKILL)
 )
 def test_a_worker_killed_while_idle_costs_nothing(pool: IsolatedPool, signum: int, tmp_path: Path) -> None:
     for way in ways_under(pool):

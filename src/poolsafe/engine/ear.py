@@ -10,7 +10,6 @@ given back in each child, before anything of a task runs.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -59,8 +58,8 @@ class Ear:
 
     def drain(self) -> None:
         """It has been noticed."""
-        with contextlib.suppress(BlockingIOError):
-            heard = self._wake.recv(_MOST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        heard = self._noted()
+        if heard:
             # Not taken, where children look, before the handlers for all of it have run; CPython does that when a call
             # returns, such as the one above.
             self._wake.recv(len(heard))
@@ -96,18 +95,21 @@ class Ear:
     def owner_ends(self) -> bool:
         """In a child, once: whether the template has ended, or was sent what ends it, in whichever state that is.
 
-        Asked in the order in which these follow upon each other; the page's doom is what comes last.
+        Asked in the order in which these follow upon each other, so that none is passed over while another is asked
+        for: the signal is pending, it is noted or the template is ending, there is none. The page's doom follows upon
+        what is noted.
         """
         try:
-            return (
-                os.getppid() != self._pid
-                or signals.is_being_ended(self._pid)
-                or signal.SIGTERM in self._wake.recv(_MOST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            )
-        except OSError:  # nothing was heard; or the initializer has closed everything, which shows elsewhere
-            return False
+            return signals.is_being_ended(self._pid) or signal.SIGTERM in self._noted() or os.getppid() != self._pid
         finally:
             self._wake.close()
+
+    def _noted(self) -> bytes:
+        """The signals that have come, without taking them out."""
+        try:
+            return self._wake.recv(_MOST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:  # none; or the initializer has closed everything, which shows elsewhere
+            return b""
 
     def _on_term(self, *_: object) -> None:
         if os.getpid() == self._pid:  # and not a process that was forked just now, and has the same handler

@@ -1,4 +1,4 @@
-"""Which thread takes the program's signals, and which signals a worker begins with blocked.
+"""Which thread takes the program's signals, which of them a worker begins with blocked, and what ends a process.
 
 A signal that is sent to a process interrupts one thread that does not block it, and Python's handlers run in the main
 thread. The kernel prefers the main thread, but a thread that forks or changes its mask at that moment takes the signal
@@ -6,9 +6,9 @@ first (signal(7), "process-directed"), and the main thread then sleeps on: Ctrl-
 of the engine block everything for their whole life. Threads that run users' code (callbacks, input iterators) do not,
 because programs that are started there inherit the mask.
 
-Used by: supervisor and channels (their threads), workers (starting a process), child (the mask it is to have, and
-whether the process that forked it is being ended). What may go wrong: nothing; where there are no masks (Windows),
-nothing is done.
+Used by: supervisor and channels (their threads), starting and setup (the mask that a worker is to have), ear, offspring
+and workers (whether a process is being ended). What may go wrong: nothing; where there are no masks (Windows), nothing
+is done, and where there is no /proc, nothing is known.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ _HARMLESS = bits(
     for name in ("SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU")
     if hasattr(signal, name)
 )
+#: Marks of a process (proc_pid_stat(5), flags; `linux/sched.h`): it is exiting; it has taken a signal that ends it.
+_ENDING = 0x4 | 0x400
 
 
 def current_mask() -> Mask:
@@ -52,28 +54,42 @@ def current_mask() -> Mask:
 def sets_of(process: int | str, *fields: str) -> list[int] | None:
     """Sets of signals in `/proc/PID/status` (proc(5)), as `bits`; None where nobody can tell."""
     try:
-        fd = os.open(f"/proc/{process}/status", os.O_RDONLY)
-        try:
-            status = os.read(fd, 8192)
-        finally:
-            os.close(fd)
+        status = _told_by_kernel(process, "status")
         return [int(status.partition(f"\n{field}:".encode())[2].split(None, 1)[0], 16) for field in fields]
     except (OSError, IndexError, ValueError):
         return None
 
 
 def is_being_ended(pid: int) -> bool:
-    """Whether a process has been sent what ends it, and has not come to that yet; False where nobody can tell.
+    """Whether a process has been sent what ends it, or is ending, or has ended; False where nobody can tell.
 
-    A signal is pending from the moment at which `kill` returns; one that nothing holds off stays so, for the process as
-    a whole, until it is a zombie (signal(7)).
+    A signal is pending from the moment at which `kill` returns; one that nothing holds off stays so until the process
+    takes it (signal(7)), and often until the end. One that dumps core does not, nor one that met another one pending
+    while the process was not running (Linux, `complete_signal`): such a process is marked as ending instead. So the
+    marks are asked for after the signals.
     """
     sets = sets_of(pid, "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
     if sets is None:
         return False
     one, whole, blocked, ignored, caught = sets
     held_off = blocked | ignored | _HARMLESS | (caught & ~_ENDS)
-    return bool((one | whole) & ~held_off)
+    return bool((one | whole) & ~held_off) or _is_marked(pid)
+
+
+def _is_marked(pid: int) -> bool:
+    try:
+        fields = _told_by_kernel(pid, "stat").rpartition(b")")[2].split(None, 7)  # the name may have blanks
+        return bool(int(fields[6]) & _ENDING)
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+def _told_by_kernel(process: int | str, what: str) -> bytes:
+    fd = os.open(f"/proc/{process}/{what}", os.O_RDONLY)
+    try:
+        return os.read(fd, 8192)
+    finally:
+        os.close(fd)
 
 
 def kill_group(leader: int) -> None:

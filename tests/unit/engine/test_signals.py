@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -144,3 +147,51 @@ def test_whether_a_process_is_being_ended(number: int, how: str, ends: bool) -> 
         os.close(ready)
         os.close(tell)
     assert not signals.is_being_ended(pid), "there is none"
+
+
+#: ptrace(2)
+PTRACE_CONT, PTRACE_SEIZE, PTRACE_O_TRACEEXIT, PTRACE_EVENT_EXIT = 7, 0x4206, 0x40, 6
+
+
+def trace(request: int, pid: int, data: int) -> int:
+    return int(ctypes.CDLL(None).ptrace(ctypes.c_long(request), pid, None, ctypes.c_void_p(data)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has the kernel stop a process on its way out")
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGQUIT])
+def test_a_process_that_has_taken_a_signal_is_being_ended_though_none_is_pending(number: int) -> None:
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.write(tell, b"r")
+        while True:
+            signal.pause()
+    try:
+        os.read(ready, 1)
+        if trace(PTRACE_SEIZE, pid, PTRACE_O_TRACEEXIT):
+            pytest.skip("no process may trace another here")
+        os.kill(pid, number)
+        assert os.WSTOPSIG(os.waitpid(pid, 0)[1]) == number
+        trace(PTRACE_CONT, pid, number)
+        assert os.waitpid(pid, 0)[1] >> 8 == signal.SIGTRAP | PTRACE_EVENT_EXIT << 8
+        assert signals.sets_of(pid, "SigPnd", "ShdPnd") == [0, 0]
+        assert signals.is_being_ended(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        trace(PTRACE_CONT, pid, 0)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(tell)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for a process's state")
+def test_a_process_whose_status_nobody_took_has_ended() -> None:
+    pid = os.fork()
+    if not pid:
+        os._exit(3)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert signals.is_being_ended(pid)
+    finally:
+        os.waitpid(pid, 0)
