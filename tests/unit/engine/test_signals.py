@@ -8,7 +8,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -110,6 +111,26 @@ def test_where_there_are_no_masks_nothing_is_done(monkeypatch: pytest.MonkeyPatc
     assert signal.SIGUSR1 not in current_mask()
 
 
+@contextmanager
+def waiting_process(prepare: Callable[[], object]) -> Iterator[int]:
+    """A process that has prepared itself, and waits for a signal; it is ended with the block."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        prepare()
+        os.write(tell, b"r")
+        while True:
+            signal.pause()
+    try:
+        os.read(ready, 1)
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(tell)
+
+
 @pytest.mark.parametrize(
     ("number", "how", "ends"),
     [
@@ -126,26 +147,17 @@ def test_where_there_are_no_masks_nothing_is_done(monkeypatch: pytest.MonkeyPatc
 def test_whether_a_process_is_being_ended(number: int, how: str, ends: bool) -> None:
     """It is stopped, so the signal stays pending; SIGKILL would end it all the same."""
     handlers = {"caught": lambda *_: None, "ignored": signal.SIG_IGN}
-    ready, tell = os.pipe()
-    pid = os.fork()
-    if not pid:
+
+    def prepare() -> None:
         signal.signal(number, handlers.get(how, signal.SIG_DFL))  # type: ignore[arg-type]
         signal.pthread_sigmask(signal.SIG_SETMASK, {number} if how == "blocked" else ())
-        os.write(tell, b"r")
-        while True:
-            signal.pause()
-    try:
-        os.read(ready, 1)
+
+    with waiting_process(prepare) as pid:
         os.kill(pid, signal.SIGSTOP)
         os.waitpid(pid, os.WUNTRACED)
         assert not signals.is_being_ended(pid)
         os.kill(pid, number)
         assert signals.is_being_ended(pid) is ends
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(ready)
-        os.close(tell)
     assert not signals.is_being_ended(pid), "there is none"
 
 
@@ -160,29 +172,18 @@ def trace(request: int, pid: int, data: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="has the kernel stop a process on its way out")
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGQUIT])
 def test_a_process_that_has_taken_a_signal_is_being_ended_though_none_is_pending(number: int) -> None:
-    ready, tell = os.pipe()
-    pid = os.fork()
-    if not pid:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.write(tell, b"r")
-        while True:
-            signal.pause()
-    try:
-        os.read(ready, 1)
+    with waiting_process(lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))) as pid:
         if trace(PTRACE_SEIZE, pid, PTRACE_O_TRACEEXIT):
             pytest.skip("no process may trace another here")
         os.kill(pid, number)
-        assert os.WSTOPSIG(os.waitpid(pid, 0)[1]) == number
-        trace(PTRACE_CONT, pid, number)
-        assert os.waitpid(pid, 0)[1] >> 8 == signal.SIGTRAP | PTRACE_EVENT_EXIT << 8
-        assert signals.sets_of(pid, "SigPnd", "ShdPnd") == [0, 0]
-        assert signals.is_being_ended(pid)
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        trace(PTRACE_CONT, pid, 0)
-        os.waitpid(pid, 0)
-        os.close(ready)
-        os.close(tell)
+        try:
+            assert os.WSTOPSIG(os.waitpid(pid, 0)[1]) == number
+            trace(PTRACE_CONT, pid, number)
+            assert os.waitpid(pid, 0)[1] >> 8 == signal.SIGTRAP | PTRACE_EVENT_EXIT << 8
+            assert signals.sets_of(pid, "SigPnd", "ShdPnd") == [0, 0]
+            assert signals.is_being_ended(pid)
+        finally:
+            trace(PTRACE_CONT, pid, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for a process's state")
