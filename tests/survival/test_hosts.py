@@ -41,6 +41,16 @@ def test_a_parent_without_standard_streams(start_method: str, closed: str, tmp_p
     assert report(start_method, tmp_path, "without_streams", *closed.split()) == "survived 3"
 
 
+@pytest.mark.parametrize(("start_method", "closed"), spread(["0", "0 1 2"], "2", "0 1 2"))
+@pytest.mark.parametrize("level", ["globals", "fork", "process"])
+def test_nothing_is_put_in_the_place_of_streams(
+    start_method: str, closed: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that writes there would be taken for dead, or write to somebody's channel."""
+    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
+    assert report(start_method, tmp_path, "strangers", *closed.split()) == "kept"
+
+
 @pytest.mark.parametrize("start_method", ["fork"])  # the others always have one
 def test_the_resource_tracker_takes_no_standard_stream(
     start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

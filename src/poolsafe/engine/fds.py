@@ -1,7 +1,11 @@
-"""File descriptors that the engine makes for itself.
+"""File descriptors that we make for ourselves.
 
-Used by: page, lifeline, channels, poller, offspring, starting. What may go wrong: OSError when the process is out of
-descriptors or memory; nothing is left open then.
+In a program without standard streams (a daemon), the next that is opened would be given the number of one of them: what
+is printed would be written to it, and it would be closed when the program puts a stream in its place. So everything
+that stays open has a number above those.
+
+Used by: page, lifeline, channels, poller, offspring, starting, setup, workers; and by the queues. What may go wrong:
+OSError when the process is out of descriptors or memory; nothing is left open then.
 """
 
 from __future__ import annotations
@@ -10,15 +14,12 @@ import contextlib
 import mmap
 import os
 import socket
+import threading
 from collections.abc import Iterator
 
 
 def above_stdio(fd: int) -> int:
-    """The same file under a number above 2.
-
-    A parent that runs without standard streams (a daemon) would be given 0, 1 and 2 for its channels, and the worker's
-    standard streams would then be put in their place.
-    """
+    """The same file under a number above 2."""
     if fd > 2:
         return fd
     try:
@@ -61,18 +62,64 @@ def memory_map(fd: int, size: int, offset: int = 0) -> mmap.mmap:
         return mmap.mmap(fd, size, offset=offset)
 
 
+class _LowNumbers:
+    """Keeps the numbers of absent standard streams from being given to anything, while anybody needs that.
+
+    What is in their place can neither be read from nor written to, as before.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: who needed them is not here. They stay taken, which harms nobody."""
+        self._lock = threading.RLock()  # a signal's handler may make a pool in the middle of this
+        self._users = 0
+        self._taken: list[int] = []
+
+    def take(self) -> None:
+        with self._lock:
+            self._users += 1
+            try:
+                while (fd := os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))) <= 2:
+                    self._taken.append(fd)
+                os.close(fd)
+            except BaseException:
+                self.give_back()
+                raise
+
+    def give_back(self) -> None:
+        with self._lock:
+            self._users = max(self._users - 1, 0)
+            if self._users:
+                return
+            taken, self._taken = self._taken, []
+            for fd in taken:
+                with contextlib.suppress(OSError):
+                    # What `dup2` has put there is inheritable (POSIX): the program has a stream again.
+                    if not os.get_inheritable(fd):
+                        os.close(fd)
+
+
+_low = _LowNumbers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_low.forget)
+
+
 @contextlib.contextmanager
 def low_numbers_taken() -> Iterator[None]:
     """What is opened meanwhile, by whomever, has a number above those of the standard streams."""
-    taken: list[int] = []
+    _low.take()
     try:
-        while not taken or taken[-1] <= 2:
-            taken.append(os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
-        os.close(taken.pop())
         yield
     finally:
-        for one in taken:
-            os.close(one)
+        _low.give_back()
+
+
+def keep_low_numbers_taken() -> None:
+    """In a process of our own: from now on."""
+    with contextlib.suppress(OSError):  # out of descriptors, and so they are taken
+        _low.take()
 
 
 class KeptSocket(socket.socket):
@@ -94,6 +141,19 @@ def socket_pair(kind: socket.SocketKind = socket.SOCK_STREAM) -> tuple[KeptSocke
     for end in kept:
         end.setblocking(True)
     return kept
+
+
+def kept_above_stdio(made: socket.socket) -> socket.socket:
+    """The same socket under a number above 2; it is to be used in the place of this one.
+
+    Raises:
+        OSError: No descriptors are left; it is closed then.
+    """
+    if 0 <= made.fileno() <= 2:
+        timeout = made.gettimeout()
+        made = socket.socket(fileno=above_stdio(made.detach()))
+        made.settimeout(timeout)
+    return made
 
 
 def pipe() -> tuple[int, int]:

@@ -10,7 +10,7 @@ import select
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from .fds import KeptSocket, socket_pair
+from .fds import KeptSocket, low_numbers_taken, socket_pair
 
 
 class Poller(Protocol):
@@ -69,7 +69,8 @@ class EpollPoller:
     def __init__(self) -> None:
         self._alarm = _Alarm()
         try:
-            self._epoll = select.epoll()
+            with low_numbers_taken():
+                self._epoll = select.epoll()
         except OSError:
             self._alarm.close()
             raise

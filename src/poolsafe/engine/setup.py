@@ -17,6 +17,7 @@ from typing import Any
 
 from . import signals, stderr
 from .ends import End
+from .fds import keep_low_numbers_taken
 from .imports import forget_dead_importers
 from .lifeline import Lifeline
 from .messages import Sealed
@@ -79,6 +80,7 @@ class Setup:
 
 def harden(setup: Setup) -> None:
     """Undoes what a worker inherits of the parent's arrangements."""
+    keep_low_numbers_taken()
     signal.set_wakeup_fd(-1)  # an asyncio parent's descriptor would wake the parent's loop
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C is the parent's to handle. SIG_IGN would be inherited, through exec, by programs that tasks start.

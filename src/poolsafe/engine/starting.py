@@ -41,8 +41,7 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
     serving = mask | (signals.current_mask() & signals.handled())
     for last_try in (False, True):
         if tracked or method in ("spawn", "forkserver"):
-            # These two serve other processes too, and the tracker's start unblocks SIGINT. As standard streams, their
-            # pipes would be written to by whoever prints.
+            # These two serve other processes too, and the tracker's start unblocks SIGINT.
             with signals.masked(serving), fds.low_numbers_taken():
                 resource_tracker.ensure_running()
                 if method == "forkserver":
@@ -52,7 +51,8 @@ def start_quietly(proc: Any, mask: signals.Mask, *, tracked: bool = False) -> No
         held = signals.handled() if method == "fork" else frozenset()
         with signals.masked(signals.current_mask() | held | {signal.SIGINT}):
             try:
-                proc.start()
+                with fds.low_numbers_taken():  # what a worker shares with us has the same number in both
+                    proc.start()
                 return
             except (OSError, EOFError) as error:
                 _close_leftovers(error)

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from ..engine.fds import above_stdio
+from ..engine.fds import kept_above_stdio
 from ..errors import QueueGone
 from . import wire
 from .forks import hold_during_forks
@@ -83,8 +83,7 @@ def connected(address: Address) -> socket.socket:
 def _introduced(address: Address) -> socket.socket:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with _making:
-        connected = socket.socket(family, socket.SOCK_STREAM)
-        connected = socket.socket(fileno=above_stdio(connected.detach()))
+        connected = kept_above_stdio(socket.socket(family, socket.SOCK_STREAM))
         _sockets.add(connected)
     try:
         connected.settimeout(_PATIENCE)

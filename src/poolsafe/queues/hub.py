@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet, ref
 
-from ..engine.fds import socket_pair
+from ..engine.fds import kept_above_stdio, low_numbers_taken, socket_pair
 from ..engine.signals import deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
@@ -74,7 +74,8 @@ class Hub:
         except BaseException:
             self._listener.close()
             raise
-        self._selector = selectors.DefaultSelector()
+        with low_numbers_taken():
+            self._selector = selectors.DefaultSelector()
         for end in (self._alarm, self._ringer):
             end.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -223,7 +224,7 @@ class Hub:
 
     def _accept(self) -> None:
         try:
-            connected, _ = self._listener.accept()
+            connected = kept_above_stdio(self._listener.accept()[0])
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # else the listener would be ready again and again
                 self._selector.unregister(self._listener)

@@ -29,6 +29,8 @@ from collections.abc import Iterable
 from multiprocessing import process
 from typing import Any
 
+from ..engine.fds import kept_above_stdio
+
 #: operation, how (WAIT, SINGLE), queue, length of the item that follows
 REQUEST = struct.Struct("<BBQQ")
 WAIT, SINGLE = 1, 2  # until it can be done; no more than one item
@@ -91,10 +93,10 @@ def listen() -> tuple[socket.socket, Address]:
     with POOLSAFE_TRANSPORT=pipe, TCP on the loopback interface.
     """
     if sys.platform == "linux" and os.environ.get("POOLSAFE_TRANSPORT") != "pipe":
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = kept_above_stdio(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
         where: Address = "\0poolsafe-" + os.urandom(12).hex()
     else:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = kept_above_stdio(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         where = ("127.0.0.1", 0)
     try:
         listener.bind(where)

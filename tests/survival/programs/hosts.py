@@ -74,14 +74,18 @@ def reaps_everything(method: str, folder: Path) -> None:
     _report(folder, "survived", len(errors))
 
 
-def without_streams(method: str, folder: Path, *closed: str) -> None:
-    """A daemon: some of the descriptors 0 to 2 are free, and would be given to the first channel."""
+def _close_streams(method: str, *closed: str) -> None:
     for fd in map(int, closed):
         os.close(fd)
         if method != "fork":  # as when Python is started so; else the stdlib's resource tracker cannot start
             name = ("stdin", "stdout", "stderr")[fd]
             setattr(sys, name, None)
             setattr(sys, f"__{name}__", None)
+
+
+def without_streams(method: str, folder: Path, *closed: str) -> None:
+    """A daemon: some of the descriptors 0 to 2 are free, and would be given to the first channel."""
+    _close_streams(method, *closed)
     errors = _exercise(method, folder)
     with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         # Under Python, printing with closed streams must neither fail nor end up in somebody's channel.
@@ -89,6 +93,20 @@ def without_streams(method: str, folder: Path, *closed: str) -> None:
         chores.write_to_streams(None)
         assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
     _report(folder, "survived", len(errors))
+
+
+def strangers(method: str, folder: Path, *closed: str) -> None:
+    """What the pool, its queues and their clients open in a daemon."""
+    _close_streams(method, *closed)
+    look = chores.strangers_in_the_place_of_streams
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
+        queue = pool.Queue()
+        pool.map(queue.put, range(4))
+        assert sorted(queue.get(timeout=LIMIT) for _ in range(4)) == [0, 1, 2, 3]
+        found = {"worker": pool.map(look, range(4)), "parent": look(None)}
+        assert not any(found["worker"] + [found["parent"]]), found
+    kept = [fd for fd in map(int, closed) if os.path.exists(f"/proc/self/fd/{fd}")]
+    _report(folder, "kept", *kept)
 
 
 def without_stream_objects(method: str, folder: Path) -> None:

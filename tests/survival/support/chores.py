@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -161,6 +163,22 @@ def write_to_streams(_: object) -> None:
     for fd in (0, 1, 2):
         with contextlib.suppress(OSError):
             os.write(fd, b"written\n" * 100)
+
+
+def strangers_in_the_place_of_streams(_: object) -> list[str]:
+    """What has a standard stream's number in this process and is neither a file of the program's nor nothing."""
+    found = []
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):  # not open
+            mode = os.fstat(fd).st_mode
+            if not (stat.S_ISCHR(mode) or stat.S_ISREG(mode) or fd == _sentinel_of_parent()):
+                found.append(f"{fd}: {os.readlink(f'/proc/self/fd/{fd}')}")
+    return found
+
+
+def _sentinel_of_parent() -> object:
+    """CPython's own descriptor, by which it knows whether the parent lives."""
+    return getattr(multiprocessing.parent_process(), "sentinel", None)
 
 
 def interrupt_kills_a_program() -> int:

@@ -39,6 +39,116 @@ def test_without_standard_streams_the_numbers_are_above_them() -> None:
     assert opened == "[]"
 
 
+_DAEMON = """if True:
+    import os, socket, sys, threading
+    from poolsafe.engine import fds
+    report = os.dup(1)
+    for number in (0, 1, 2):
+        os.close(number)
+
+    def next_number():
+        number = os.open(os.devnull, os.O_RDONLY)
+        os.close(number)
+        return number
+"""
+
+
+def _in_a_daemon(code: str) -> str:
+    done = run_python("-c", f"{_DAEMON}\n{code}")
+    assert done.returncode == 0
+    return done.stdout
+
+
+def test_low_numbers_stay_taken_while_anybody_needs_that() -> None:
+    """Two threads may start a process each, or map memory."""
+    code = """if True:
+        one, other = fds.low_numbers_taken(), fds.low_numbers_taken()
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        between = next_number()
+        other.__exit__(None, None, None)
+        os.write(report, f"{between > 2} {next_number()}".encode())
+    """
+    assert _in_a_daemon(code) == "True 0"
+
+
+def test_a_stream_that_the_program_puts_there_meanwhile_stays() -> None:
+    code = """if True:
+        with fds.low_numbers_taken():
+            os.dup2(report, 1)
+            os.close(2)
+        os.write(1, str(next_number()).encode())
+    """
+    assert _in_a_daemon(code) == "0"
+
+
+def test_low_numbers_in_a_process_forked_while_another_thread_takes_them() -> None:
+    code = """if True:
+        held, over = threading.Event(), threading.Event()
+        def hold():
+            with fds._low._lock:
+                held.set()
+                over.wait()
+        thread = threading.Thread(target=hold)
+        with fds.low_numbers_taken():
+            thread.start()
+            held.wait()
+            pid = os.fork()
+            if not pid:
+                with fds.low_numbers_taken():
+                    within = next_number()
+                os._exit(within > 2 and next_number() > 2)  # they stay taken
+            status = os.waitpid(pid, 0)[1]
+            over.set()
+        thread.join()
+        os.write(report, f"{os.waitstatus_to_exitcode(status)} {next_number()}".encode())
+    """
+    assert _in_a_daemon(code) == "1 0"
+
+
+def test_low_numbers_in_a_worker_stay_taken_for_good() -> None:
+    code = """if True:
+        fds.keep_low_numbers_taken()
+        with fds.low_numbers_taken():
+            pass
+        os.write(report, str(next_number() > 2).encode())
+    """
+    assert _in_a_daemon(code) == "True"
+
+
+def test_a_socket_above_the_standard_streams_is_as_it_was() -> None:
+    code = """if True:
+        made = socket.socket()
+        made.settimeout(3)
+        low = made.fileno()
+        kept = fds.kept_above_stdio(made)
+        os.write(report, f"{low} {kept.fileno() > 2} {kept.gettimeout()} {fds.kept_above_stdio(kept) is kept}".encode())
+    """
+    assert _in_a_daemon(code) == "0 True 3.0 True"
+
+
+def test_out_of_descriptors_nothing_stays_taken() -> None:
+    code = """if True:
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (report, report))
+        others = []
+        try:
+            while True:
+                others.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            pass
+        os.close(1)
+        try:
+            with fds.low_numbers_taken():
+                told = "taken"
+        except OSError:
+            told = "none"
+        os.write(report, f"{told} {next_number()}".encode())
+    """
+    assert _in_a_daemon(code) == "none 1"
+
+
 def test_a_memory_file_has_its_size_and_no_name() -> None:
     fd = memory_file("poolsafe-test", 4096)
     assert os.fstat(fd).st_size == 4096
