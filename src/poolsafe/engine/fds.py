@@ -18,50 +18,6 @@ import threading
 from collections.abc import Iterator
 
 
-def above_stdio(fd: int) -> int:
-    """The same file under a number above 2."""
-    if fd > 2:
-        return fd
-    try:
-        import fcntl
-
-        return int(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
-    finally:
-        os.close(fd)
-
-
-def memory_file(name: str, size: int) -> int:
-    """A descriptor of `size` bytes of memory that have no name in any file system.
-
-    Raises:
-        OSError: No memory or no descriptors left.
-    """
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create(name, os.MFD_CLOEXEC)
-    else:
-        import tempfile
-
-        fd, path = tempfile.mkstemp(prefix=name)
-        os.unlink(path)
-    fd = above_stdio(fd)
-    try:
-        if size:
-            os.ftruncate(fd, size)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def memory_map(fd: int, size: int, offset: int = 0) -> mmap.mmap:
-    """Maps a file. `mmap` keeps a duplicate of the descriptor, and would take one of the standard streams' for it.
-
-    Whatever is written there, by C code for instance, would be written to the memory.
-    """
-    with low_numbers_taken():
-        return mmap.mmap(fd, size, offset=offset)
-
-
 class _LowNumbers:
     """Keeps the numbers of absent standard streams from being given to anything, while anybody needs that.
 
@@ -122,6 +78,38 @@ def keep_low_numbers_taken() -> None:
         _low.take()
 
 
+def memory_file(name: str, size: int) -> int:
+    """A descriptor of `size` bytes of memory that have no name in any file system.
+
+    Raises:
+        OSError: No memory or no descriptors left.
+    """
+    with low_numbers_taken():
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create(name, os.MFD_CLOEXEC)
+        else:
+            import tempfile
+
+            fd, path = tempfile.mkstemp(prefix=name)
+            os.unlink(path)
+    try:
+        if size:
+            os.ftruncate(fd, size)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def memory_map(fd: int, size: int, offset: int = 0) -> mmap.mmap:
+    """Maps a file. `mmap` keeps a duplicate of the descriptor, and would take one of the standard streams' for it.
+
+    Whatever is written there, by C code for instance, would be written to the memory.
+    """
+    with low_numbers_taken():
+        return mmap.mmap(fd, size, offset=offset)
+
+
 class KeptSocket(socket.socket):
     """A socket that closes when the last user lets go of it, without a ResourceWarning.
 
@@ -134,42 +122,16 @@ class KeptSocket(socket.socket):
 
 
 def socket_pair(kind: socket.SocketKind = socket.SOCK_STREAM) -> tuple[KeptSocket, KeptSocket]:
-    """A pair of connected sockets, above the standard streams, blocking whatever the default timeout is."""
-    first, second = socket.socketpair(type=kind)
-    fds = both_above_stdio(first.detach(), second.detach())
-    kept = KeptSocket(fileno=fds[0]), KeptSocket(fileno=fds[1])
+    """A pair of connected sockets, blocking whatever the default timeout is."""
+    with low_numbers_taken():
+        first, second = socket.socketpair(type=kind)
+    kept = KeptSocket(fileno=first.detach()), KeptSocket(fileno=second.detach())
     for end in kept:
         end.setblocking(True)
     return kept
 
 
-def kept_above_stdio(made: socket.socket) -> socket.socket:
-    """The same socket under a number above 2; it is to be used in the place of this one.
-
-    Raises:
-        OSError: No descriptors are left; it is closed then.
-    """
-    if 0 <= made.fileno() <= 2:
-        timeout = made.gettimeout()
-        made = socket.socket(fileno=above_stdio(made.detach()))
-        made.settimeout(timeout)
-    return made
-
-
 def pipe() -> tuple[int, int]:
-    """The two ends of a pipe, above the standard streams."""
-    return both_above_stdio(*os.pipe())
-
-
-def both_above_stdio(first: int, second: int) -> tuple[int, int]:
-    """Like `above_stdio`, for a pair: both are closed when one cannot be had."""
-    try:
-        first = above_stdio(first)
-    except OSError:
-        os.close(second)
-        raise
-    try:
-        return first, above_stdio(second)
-    except OSError:
-        os.close(first)
-        raise
+    """The two ends of a pipe."""
+    with low_numbers_taken():
+        return os.pipe()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from . import template
 from .channels import Channel
-from .fds import above_stdio
+from .fds import low_numbers_taken
 from .messages import Frame, frames_of
 from .page import Begun, Page, Pages
 from .signals import is_being_ended, kill_group
@@ -114,7 +114,8 @@ class PersistentWorker:
         if pidfd and hasattr(os, "pidfd_open"):
             # A descriptor of the process itself: no grandchild can keep it open, and the number cannot be reused.
             try:
-                self._pidfd = above_stdio(os.pidfd_open(self.process.pid))
+                with low_numbers_taken():
+                    self._pidfd = os.pidfd_open(self.process.pid)
             except OSError:
                 self._pidfd = -1  # gone already, or not supported: the sentinel tells
 

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from ..engine.fds import kept_above_stdio
+from ..engine.fds import low_numbers_taken
 from ..errors import QueueGone
 from . import wire
 from .forks import hold_during_forks
@@ -82,8 +82,8 @@ def connected(address: Address) -> socket.socket:
 
 def _introduced(address: Address) -> socket.socket:
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with _making:
-        connected = kept_above_stdio(socket.socket(family, socket.SOCK_STREAM))
+    with _making, low_numbers_taken():
+        connected = socket.socket(family, socket.SOCK_STREAM)
         _sockets.add(connected)
     try:
         connected.settimeout(_PATIENCE)

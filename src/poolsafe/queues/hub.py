@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet, ref
 
-from ..engine.fds import kept_above_stdio, low_numbers_taken, socket_pair
+from ..engine.fds import low_numbers_taken, socket_pair
 from ..engine.signals import deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
@@ -224,7 +224,8 @@ class Hub:
 
     def _accept(self) -> None:
         try:
-            connected = kept_above_stdio(self._listener.accept()[0])
+            with low_numbers_taken():
+                connected, _ = self._listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # else the listener would be ready again and again
                 self._selector.unregister(self._listener)

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from multiprocessing import process
 from typing import Any
 
-from ..engine.fds import kept_above_stdio
+from ..engine.fds import low_numbers_taken
 
 #: operation, how (WAIT, SINGLE), queue, length of the item that follows
 REQUEST = struct.Struct("<BBQQ")
@@ -92,12 +92,13 @@ def listen() -> tuple[socket.socket, Address]:
     On Linux an abstract AF_UNIX name (unix(7)): no file is left behind, no other machine can reach it. Elsewhere, and
     with POOLSAFE_TRANSPORT=pipe, TCP on the loopback interface.
     """
+    where: Address
     if sys.platform == "linux" and os.environ.get("POOLSAFE_TRANSPORT") != "pipe":
-        listener = kept_above_stdio(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        where: Address = "\0poolsafe-" + os.urandom(12).hex()
+        family, where = socket.AF_UNIX, "\0poolsafe-" + os.urandom(12).hex()
     else:
-        listener = kept_above_stdio(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        where = ("127.0.0.1", 0)
+        family, where = socket.AF_INET, ("127.0.0.1", 0)
+    with low_numbers_taken():
+        listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.bind(where)
         listener.listen(4096)

@@ -7,16 +7,8 @@ import socket
 
 import pytest
 
-from poolsafe.engine import fds
-from poolsafe.engine.fds import KeptSocket, above_stdio, memory_file, socket_pair
+from poolsafe.engine.fds import KeptSocket, memory_file, socket_pair
 from tests.support.scripts import run_python
-
-
-def test_a_number_above_the_standard_streams_stays() -> None:
-    reader, writer = os.pipe()
-    assert (above_stdio(reader), above_stdio(writer)) == (reader, writer)
-    os.close(reader)
-    os.close(writer)
 
 
 def test_without_standard_streams_the_numbers_are_above_them() -> None:
@@ -25,9 +17,9 @@ def test_without_standard_streams_the_numbers_are_above_them() -> None:
         report = os.dup(1)
         for number in (0, 1, 2):
             os.close(number)
-        from poolsafe.engine.fds import memory_file, memory_map, socket_pair
+        from poolsafe.engine.fds import memory_file, memory_map, pipe, socket_pair
         first, second = socket_pair()
-        numbers = [memory_file("x", 10), first.fileno(), second.fileno()]
+        numbers = [memory_file("x", 10), first.fileno(), second.fileno(), *pipe()]
         area = memory_map(numbers[0], 10)
         opened = [number for number in (0, 1, 2) if os.path.exists(f"/proc/self/fd/{number}")]
         os.write(report, f"{min(numbers)} {opened}".encode())
@@ -117,17 +109,6 @@ def test_low_numbers_in_a_worker_stay_taken_for_good() -> None:
     assert _in_a_daemon(code) == "True"
 
 
-def test_a_socket_above_the_standard_streams_is_as_it_was() -> None:
-    code = """if True:
-        made = socket.socket()
-        made.settimeout(3)
-        low = made.fileno()
-        kept = fds.kept_above_stdio(made)
-        os.write(report, f"{low} {kept.fileno() > 2} {kept.gettimeout()} {fds.kept_above_stdio(kept) is kept}".encode())
-    """
-    assert _in_a_daemon(code) == "0 True 3.0 True"
-
-
 def test_out_of_descriptors_nothing_stays_taken() -> None:
     code = """if True:
         import resource
@@ -171,23 +152,6 @@ def test_no_memory_leaves_no_descriptor() -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-def test_half_a_pair_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    numbers: list[int] = []
-
-    def fail_second(fd: int) -> int:
-        numbers.append(fd)
-        if len(numbers) == 2:
-            os.close(fd)
-            raise OSError(24, "too many open files")
-        return fd
-
-    monkeypatch.setattr(fds, "above_stdio", fail_second)
-    with pytest.raises(OSError, match="too many"):
-        socket_pair()
-    assert set(os.listdir("/proc/self/fd")) == before
-
-
 def test_a_kept_socket_closes_with_its_last_user() -> None:
     first, second = socket_pair()
     user = first
@@ -200,21 +164,3 @@ def test_a_kept_socket_closes_with_its_last_user() -> None:
         os.fstat(number)
     assert isinstance(second, socket.socket)
     assert isinstance(second, KeptSocket)
-
-
-@pytest.mark.parametrize("failing", [1, 2])
-def test_half_a_pipe_is_none(monkeypatch: pytest.MonkeyPatch, failing: int) -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    numbers: list[int] = []
-
-    def fail(fd: int) -> int:
-        numbers.append(fd)
-        if len(numbers) == failing:
-            os.close(fd)
-            raise OSError(24, "too many open files")
-        return fd
-
-    monkeypatch.setattr(fds, "above_stdio", fail)
-    with pytest.raises(OSError, match="too many"):
-        fds.pipe()
-    assert set(os.listdir("/proc/self/fd")) == before
