@@ -51,6 +51,14 @@ def test_nothing_is_put_in_the_place_of_streams(
     assert report(start_method, tmp_path, "strangers", *closed.split()) == "kept"
 
 
+@pytest.mark.parametrize("level", ["globals", "fork", "process"])
+def test_nothing_is_put_in_the_place_of_streams_that_the_initializer_closed(
+    start_method: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
+    assert report(start_method, tmp_path, "strangers_after_initializer") == str([[]] * 4)
+
+
 @pytest.mark.parametrize("start_method", ["fork"])  # the others always have one
 def test_the_resource_tracker_takes_no_standard_stream(
     start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -109,6 +109,16 @@ def strangers(method: str, folder: Path, *closed: str) -> None:
     _report(folder, "kept", *kept)
 
 
+def strangers_after_initializer(method: str, folder: Path) -> None:
+    """It is the initializer that closes the streams, as one does that makes its process a daemon."""
+    options = {"initializer": os.closerange, "initargs": (0, 3), "context": mp.get_context(method), "isolation": LEVEL}
+    with IsolatedPool(2, **options) as pool:
+        queue = pool.Queue()
+        pool.map(queue.put, range(4))
+        found = pool.map(chores.strangers_in_the_place_of_streams, range(4))
+    _report(folder, found)
+
+
 def without_stream_objects(method: str, folder: Path) -> None:
     """pythonw.exe and some servers have no stream objects at all."""
     sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
