@@ -122,6 +122,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.watchdog",
         "engine.delivery",
         "engine.deadlines",
+        "engine.collapse",
         "engine.supervisor",
     },
     # What users hold in their hands.

@@ -271,13 +271,17 @@ _REPORTS: dict[str, Callable[[dict[str, Any], int | None], errors.PoolsafeError]
 
 
 # -- what the engine found out ---------------------------------------------------------------------------------------
-def _terminated(data: tuple[None, bool], item: int | None) -> errors.PoolsafeError:
+def _terminated(data: tuple[str | None, bool], item: int | None) -> errors.PoolsafeError:
+    failure, may_have_run = data
+    cause = "terminate() was called, a `with` block was left, or the pool was dropped."
+    remedy = "Get the results before that; close() and join() wait for all tasks."
+    if failure is not None:
+        cause = f"The thread that runs it has failed: {failure}."
+        remedy = "Make a new one. If the program closes descriptors that are not its own, mend that; else report this."
     return errors.PoolTerminated(
         f"the pool was terminated before this task was done{where(item)}",
-        cause="terminate() was called, a `with` block was left, or the pool was dropped.",
-        remedy="Get the results before that; close() and join() wait for all tasks.",
-        may_have_run=data[1],
-    )
+        cause=cause, remedy=remedy, may_have_run=may_have_run,
+    )  # fmt: skip
 
 
 def broken(data: tuple[Any, bool], item: int | None = None) -> errors.InitializerError:

@@ -226,9 +226,9 @@ class Engine(Cancelling):
         if self.state == RUNNING:
             self.state = CLOSING
 
-    def terminate(self) -> None:
-        """Settle everything as terminated and end all workers."""
-        self._end(TERMINATED, None)
+    def terminate(self, failure: str | None = None) -> None:
+        """Settle everything as terminated and end all workers; because of a failure of our own, if there is one."""
+        self._end(TERMINATED, failure)
 
     def broken(self, data: Any) -> None:
         """Workers cannot become ready; settle everything with the reason and end all workers."""

@@ -118,7 +118,8 @@ class KeptSocket(socket.socket):
     """
 
     def __del__(self) -> None:
-        self.close()
+        with contextlib.suppress(OSError):  # the program has closed what is not its own
+            self.close()
 
 
 def socket_pair(kind: socket.SocketKind = socket.SOCK_STREAM) -> tuple[KeptSocket, KeptSocket]:

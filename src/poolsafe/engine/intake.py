@@ -30,8 +30,8 @@ from .state import Job
 class Wakeable(Protocol):
     """What is needed of the poller."""
 
-    def wake(self) -> None:
-        """Ends the wait."""
+    def wake(self) -> bool:
+        """Ends the wait; False when nothing can."""
 
 
 class Offer:
@@ -51,15 +51,23 @@ class Intake:
         poller: What the supervisor sleeps in.
         submitted: Engine's event for a job from the inbox.
         sent: Engine's event for a job that was sent by its submitter.
+        lost: Called when the supervisor cannot be woken any more.
     """
 
-    def __init__(self, poller: Wakeable, submitted: Callable[[Job], None], sent: Callable[[Job, int], None]) -> None:
+    def __init__(
+        self,
+        poller: Wakeable,
+        submitted: Callable[[Job], None],
+        sent: Callable[[Job, int], None],
+        lost: Callable[[], object],
+    ) -> None:
         self.asleep = False
         self.alert: bool = False
         self.over: Callable[[bool], tuple[int, Any]] | None = None
         self._poller = poller
         self._submitted = submitted
         self._sent = sent
+        self._lost = lost
         self._inbox: deque[tuple[Any, Any]] = deque()
         self._reports: deque[tuple[Any, Any]] = deque()
         self._offers: deque[Offer] = deque()
@@ -74,7 +82,7 @@ class Intake:
             if offer is not None and offer.channel.try_send(job.ident, 0, job.count, job.payload):
                 self._reports.append((job, offer))
                 if self.alert:
-                    self._poller.wake()
+                    self._wake()
                 self._look_whether_over()
                 return
         self.post(self._submitted, job)
@@ -98,8 +106,12 @@ class Intake:
 
     def _rouse(self) -> None:
         if self.asleep:
-            self._poller.wake()
+            self._wake()
         self._look_whether_over()
+
+    def _wake(self) -> None:
+        if not self._poller.wake():
+            self._lost()
 
     def _look_whether_over(self) -> None:
         if self.over is not None:

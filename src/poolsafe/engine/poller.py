@@ -25,8 +25,11 @@ class Poller(Protocol):
     def wait(self, timeout: float | None) -> list[Any]:
         """Keys of what is readable, empty when woken or after `timeout` seconds."""
 
-    def wake(self) -> None:
-        """Ends a `wait`, now or the next. Any thread, any signal handler; never blocks or raises."""
+    def wake(self) -> bool:
+        """Ends a `wait`, now or the next. Any thread, any signal handler; never blocks or raises.
+
+        False when it cannot: the program has closed what is not its own, and a `wait` that was on may go on for ever.
+        """
 
     def close(self) -> None:
         """Lets go of everything; also in a forked child."""
@@ -43,14 +46,17 @@ class _Alarm:
         self.reader.setblocking(False)
         writer.setblocking(False)
 
-    def ring(self) -> None:
+    def ring(self) -> bool:
         writer = self._writer
         if writer is None:
-            return
+            return True  # closed: there is nobody to wake
         try:
             writer.send(b"\0")
+        except BlockingIOError:
+            return True  # full: it is awake already
         except OSError:
-            return  # full: it is awake already; closed: there is nobody to wake
+            return self._writer is None  # closed by us meanwhile
+        return True
 
     def silence(self) -> None:
         try:
@@ -97,8 +103,8 @@ class EpollPoller:
                 keys.append(self._keys[fd])
         return keys
 
-    def wake(self) -> None:
-        self._alarm.ring()
+    def wake(self) -> bool:
+        return self._alarm.ring()
 
     def close(self) -> None:
         self._epoll.close()
@@ -123,8 +129,8 @@ class WaitPoller:
         self._alarm.silence()
         return [self._keys[item] for item in ready if item is not self._alarm.reader]
 
-    def wake(self) -> None:
-        self._alarm.ring()
+    def wake(self) -> bool:
+        return self._alarm.ring()
 
     def close(self) -> None:
         self._alarm.close()

@@ -17,8 +17,8 @@ deaths (`engine.mortuary`), looks at memory (`engine.watchdog`), starts and ends
 outcomes to the jobs' sinks. It runs nothing that a user wrote, blocks on no worker, waits for no other thread, and
 holds no reference to the pool object.
 
-What may go wrong: the thread itself fails (a bug, no memory): then every task is settled as terminated and the workers
-are killed, rather than leaving anybody waiting.
+What may go wrong: the thread itself fails (a bug, no memory, a program that closes our descriptors): then every task is
+settled as terminated and the workers are killed, rather than leaving anybody waiting.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from typing import Any, Protocol
 
 from . import messages
 from .channels import Channel
+from .collapse import Collapse, Overtaken
 from .core import Engine
 from .crew import Crew
 from .deadlines import Deadlines
@@ -42,7 +43,7 @@ from .mortuary import STOP_GRACE, Mortuary
 from .recipe import Recipe
 from .reports import report
 from .signals import start_deaf
-from .starting import KILL, TERM_GRACE, join_soon
+from .starting import KILL, TERM_GRACE
 from .starvation import Starvation
 from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop, Tell
 from .tally import Tally
@@ -97,7 +98,8 @@ class Supervisor:
         self.listener: Callable[[int, Any], None] = lambda kind, told: None
         self.timers: Timers = Timers(time.monotonic)
         self.crew: Crew = Crew(recipe, self._announce)
-        self.intake: Intake = Intake(self.crew.poller, self.engine.submitted, self.engine.sent)
+        self._collapse = Collapse(self, THREAD_NAME)
+        self.intake: Intake = Intake(self.crew.poller, self.engine.submitted, self.engine.sent, self._collapse.beside)
         self.tally: Tally = Tally()
         self.deadlines: Deadlines = Deadlines(self.engine, self.crew, self.timers)
         self.starvation: Starvation = Starvation()
@@ -183,8 +185,10 @@ class Supervisor:
                     self._sleep()
             self._callbacks.close()
             self._see_callbacks_off()
-        except BaseException:
-            self._collapse()
+        except Overtaken:
+            return
+        except BaseException as error:
+            self._collapse.come(error)
             raise
 
     def _see_callbacks_off(self) -> None:
@@ -208,7 +212,7 @@ class Supervisor:
             self.timers.after(TICK, self._tick)
         intake.asleep = True  # first this, then a look: who appends after the look sees it, and wakes us
         keys = self.crew.poller.wait(0 if intake.pressing() else self.timers.timeout())
-        intake.asleep = False
+        self._collapse.awake()
         self.take_in()
         for lane, watched in keys:
             if lane not in self.crew.workers:
@@ -332,16 +336,15 @@ class Supervisor:
         self._carry_out(self.engine.nudge())
 
     # -- failures of our own -------------------------------------------------------------------------------------
-    def _collapse(self) -> None:
-        """The loop itself failed: leave nobody waiting and no process running."""
+    def settle_all(self, failure: str) -> None:
+        """The loop itself failed: everybody who waits is told so."""
         self._terminated = True
-        self.crew.signal_all(KILL)
-        self.engine.terminate()
+        self.engine.terminate(failure)
         for command in (*self._todo, *self.engine.step()):
             if isinstance(command, Settle):
                 self._settle(command)
-        for worker in self.crew.workers.values():
-            join_soon(worker.process)
-            worker.release()
+
+    def finish(self) -> None:
+        """The last of it."""
         self._callbacks.close()
         self._finish(Finished())

@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost, WrongProcess
+from poolsafe import IsolatedPool, PoolsafeWarning, PoolTerminated, WorkerLost, WrongProcess
 from tests.support import tasks
-from tests.support.gates import Tally, wait_for
+from tests.support.gates import Gate, Tally, wait_for
 from tests.support.levels import FRESH, LEVEL
 from tests.survival.support import chores, deeds
 from tests.survival.support.programs import main
@@ -137,6 +138,24 @@ def _descriptors() -> set[int]:
             os.fstat(fd)
             found.add(fd)
     return found
+
+
+def closes_everything(method: str, folder: Path, state: str) -> None:
+    """The program closes what is not its own, while the pool has nothing to do, one task, or many."""
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
+        assert pool.map(tasks.square, range(4)) == [0, 1, 4, 9]
+        gate, arrived = Gate(folder / "gate"), Gate(folder / "arrived")
+        count = {"idle": 0, "busy": 1, "crowded": 9}[state]
+        results = [pool.apply_async(tasks.meet, (arrived, gate)) for _ in range(count)]
+        if results:
+            arrived.wait()
+        os.closerange(3, 4096)
+        for call in (*(result.get for result in results), partial(pool.apply, tasks.square, (2,))):
+            with contextlib.suppress(PoolTerminated):
+                raise AssertionError(call())
+        pool.terminate()
+        pool.join()
+    _report(folder, "ended")
 
 
 def _use_up(spare: int) -> list[int]:

@@ -17,8 +17,9 @@ class Bell:
     def __init__(self) -> None:
         self.rung = 0
 
-    def wake(self) -> None:
+    def wake(self) -> bool:
         self.rung += 1
+        return True
 
 
 class Wire:
@@ -48,6 +49,7 @@ class Desk:
             self.bell,
             lambda job: self.told.append(("submitted", job.ident)),
             lambda job, lane: self.told.append(("sent", job.ident, lane)),
+            lambda: self.told.append(("lost",)),
         )
 
     def job(self, ident: int, count: int = 1) -> Job:

@@ -100,7 +100,19 @@ def test_a_wake_and_news_at_once(poller: Poller, pipe: tuple[int, int]) -> None:
 
 def test_waking_a_closed_poller_is_nothing(poller: Poller) -> None:
     poller.close()
-    poller.wake()
+    assert poller.wake()
+
+
+def test_waking_one_that_is_awake_is_nothing(poller: Poller) -> None:
+    assert all(poller.wake() for _ in range(100_000))
+
+
+def test_a_wake_that_cannot_be_heard_is_known(poller: Any) -> None:
+    """The program has closed the descriptor, and something else has its number now."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, poller._alarm._writer.fileno())
+    os.close(null)
+    assert not poller.wake()
 
 
 def test_closing_leaves_nothing_open() -> None:
