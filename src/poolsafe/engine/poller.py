@@ -6,6 +6,7 @@ wrong: no descriptors left (OSError from the constructor).
 
 from __future__ import annotations
 
+import errno
 import select
 from multiprocessing.connection import wait
 from typing import Any, Protocol
@@ -54,8 +55,8 @@ class _Alarm:
             writer.send(b"\0")
         except BlockingIOError:
             return True  # full: it is awake already
-        except OSError:
-            return self._writer is None  # closed by us meanwhile
+        except OSError as error:  # closed by us meanwhile, or the kernel is short of memory, which passes
+            return self._writer is None or error.errno in (errno.ENOBUFS, errno.ENOMEM)
         return True
 
     def silence(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -105,6 +106,16 @@ def test_waking_a_closed_poller_is_nothing(poller: Poller) -> None:
 
 def test_waking_one_that_is_awake_is_nothing(poller: Poller) -> None:
     assert all(poller.wake() for _ in range(100_000))
+
+
+def test_a_wake_for_which_there_is_no_memory_is_not_the_end(poller: Any) -> None:
+    class Starved:
+        def send(self, data: bytes) -> int:
+            raise OSError(errno.ENOBUFS, "no buffer space")
+
+    kept, poller._alarm._writer = poller._alarm._writer, Starved()
+    assert poller.wake()
+    poller._alarm._writer = kept
 
 
 def test_a_wake_that_cannot_be_heard_is_known(poller: Any) -> None:
