@@ -84,7 +84,7 @@ def _overdue(lost: Lost, item: int | None, limit: float) -> errors.PoolsafeError
     fate = lost.fate
     began = "" if lost.may_have_run else " before its function was called"
     return errors.TaskTimeout(
-        f"the task{where(item)} took longer than {limit:g} s{began}, and its worker process {fate.pid} was ended",
+        f"the task{where(item)} took longer than {limit:g} s{began}, and its worker process {fate.pid} {_ended(fate)}",
         cause="It waits for something that does not come, or has more to do than that." + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
         "timeout=, of the pool or of this call.",
@@ -98,7 +98,7 @@ def _swollen(lost: Lost, item: int | None, used: int) -> errors.PoolsafeError:
     began = "" if lost.may_have_run else " while its arguments were loaded"
     return errors.TaskMemoryExceeded(
         f"the task{where(item)} had {in_words(used)} of memory{began}, more than twice max_memory, and its worker "
-        f"process {fate.pid} was ended",
+        f"process {fate.pid} {_ended(fate)}",
         cause="It holds more at a time than was thought of." + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or raise "
         "max_memory=.",
@@ -122,6 +122,10 @@ def _lost(lost: Lost, item: int | None) -> errors.PoolsafeError:
         out_of_memory=bool(fate.starved),
         **_facts(lost, item),
     )
+
+
+def _ended(fate: Fate) -> str:
+    return "could not be ended: it may run on" if fate.endless else "was ended"
 
 
 def _facts(lost: Lost, item: int | None) -> dict[str, Any]:

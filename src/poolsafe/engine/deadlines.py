@@ -10,7 +10,8 @@ worker's doom and looks at the page again; the worker names its next item and th
 them sees the other, so no other item is ever ended for it.
 
 Used by: supervisor, watchdog, mortuary. What may go wrong: the process does not end by SIGTERM (SIGKILL follows after
-`TERM_GRACE`).
+`TERM_GRACE`), nor by that, because it is in a system call that cannot be interrupted, or belongs to another user since
+the program has dropped its privileges (it is given up after `ENDLESS`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LOADING = 30.0
 AGAIN = 0.02
 #: So many times a worker is told to end an item, after the first.
 _ATTEMPTS = 2
+#: Seconds after the last of these until it is believed to be of no use.
+ENDLESS = 5.0
 #: Seconds by which clocks may differ in their last digits.
 _SLACK = 0.0005
 
@@ -47,9 +50,14 @@ class Overdue(NamedTuple):
 
 
 class Deadlines:
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        give_up: Called with the lane of a worker that cannot be ended; by whoever is to bury it, set to that.
+    """
 
     def __init__(self, engine: Engine, crew: Crew, timers: Timers) -> None:
+        self.give_up: Callable[[int], object] = lambda lane: None
         self._engine = engine
         self._crew = crew
         self._timers = timers
@@ -147,10 +155,15 @@ class Deadlines:
                 return
 
     def _press(self, lane: int, overdue: Overdue, attempt: int) -> None:
-        if self._overdue.get(lane) is overdue and lane in self._crew.workers:
-            self._crew.workers[lane].end_item(attempt)
-            if attempt < _ATTEMPTS:
-                self._timers.after(TERM_GRACE, lambda: self._press(lane, overdue, attempt + 1))
+        if self._overdue.get(lane) is not overdue or lane not in self._crew.workers:
+            return
+        if attempt > _ATTEMPTS:
+            self.give_up(lane)
+            return
+        self._crew.workers[lane].end_item(attempt)
+        self._timers.after(
+            TERM_GRACE if attempt < _ATTEMPTS else ENDLESS, lambda: self._press(lane, overdue, attempt + 1)
+        )
 
     def spared(self, lane: int, doom: int) -> None:
         """The lane's worker lives, and has nothing at hand any more of what it was doomed for by this number."""

@@ -5,7 +5,7 @@ open because a grandchild holds it, an exit status may be taken by somebody else
 descriptor. A worker whose channel has ended cannot do anything for us any more, and is killed.
 
 Used by: supervisor, in its thread. What may go wrong: nobody ever learns the exit code (after a moment the worker is
-buried without one).
+buried without one); or it cannot be ended, and is buried alive, lest its task wait for it.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Mortuary:
         self._suspected: dict[int, _Suspicion] = {}
         self._stopping: dict[int, float] = {}
         self._burying = False
+        owner.deadlines.give_up = lambda lane: self.bury(lane, None)
 
     def suspect(self, lane: int, *, ended: bool) -> None:
         """There is a sign that the lane's worker is dead; `ended` when it is the process itself that ended."""
@@ -126,6 +127,8 @@ class Mortuary:
         stack, said = worker.take_stack(), worker.said()
         scarce = starting and code == FORKLESS_CODE
         fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce)
+        if code is None:
+            fate = fate._replace(endless=worker.lives())
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 

@@ -101,7 +101,13 @@ class Pages:
         self._free = list(range(count))
 
     def take(self) -> Page:
-        """A clean page."""
+        """A clean page.
+
+        Raises:
+            RuntimeError: All are in use by workers that nobody has been able to end.
+        """
+        if not self._free:
+            raise RuntimeError("there are too many processes already that cannot be ended")
         return Page(self, self._free.pop())
 
     def give_back(self, page: Page) -> None:

@@ -140,6 +140,7 @@ class Fate(NamedTuple):
         starved: Who says that the kernel ended it for want of memory; empty when nobody does.
         hindered: Whether it ended while it started, and for what may have been nothing of the program's.
         scarce: Whether it ended while it started because no process, or descriptor, was to be had.
+        endless: Whether it has not ended, for all that was done to it.
     """
 
     pid: int | None
@@ -152,6 +153,7 @@ class Fate(NamedTuple):
     starved: str = ""
     hindered: bool = False
     scarce: bool = False
+    endless: bool = False
 
     @property
     def deserved(self) -> bool:

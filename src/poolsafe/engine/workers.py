@@ -214,7 +214,8 @@ class PersistentWorker:
         if self._leads:
             self._end_family()
         self.channel.close()
-        self._pages.give_back(self._page)
+        if self._code() is not None or not self.lives():  # else it may write there yet
+            self._pages.give_back(self._page)
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolsafe.engine.deadlines import LOADING, Overdue
+from poolsafe.engine.deadlines import ENDLESS, LOADING, Overdue
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import TERM_GRACE
 
@@ -212,3 +212,19 @@ def test_a_job_that_is_called_off_is_ended_though_its_process_was_spared_at_firs
     assert desk.worker.dooms == [doom, 0, doom + 1]
     assert desk.worker.signals == [signal.SIGTERM] * 2
     assert desk.deadlines.is_overdue(desk.lane)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_worker_that_cannot_be_ended_is_given_up(desk: Desk, ends: bool) -> None:
+    given_up: list[int] = []
+    desk.deadlines.give_up = given_up.append
+    desk.send(5, 1.0)
+    desk.begin(5)
+    desk.wait(1.0 + 2 * TERM_GRACE + ENDLESS - 0.1)
+    assert desk.worker.signals == [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
+    assert given_up == []
+    if ends:
+        assert desk.deadlines.reason(desk.lane) is not None
+    desk.wait(100)
+    assert given_up == [desk.lane] * (not ends)
+    assert len(desk.worker.signals) == 3

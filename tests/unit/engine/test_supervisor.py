@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from poolsafe import InitializerError, IsolatedPool, PoolsafeWarning, PoolTerminated, WorkerLost
-from poolsafe.engine import crew, supervisor, workers
+from poolsafe import InitializerError, IsolatedPool, PoolsafeWarning, PoolTerminated, TaskTimeout, WorkerLost
+from poolsafe.engine import crew, deadlines, supervisor, workers
+from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.recipe import Recipe
 from tests.support import leaks
 from tests.support.gates import DEADLINE, Gate, wait_for
@@ -257,6 +259,35 @@ def test_workers_that_not_even_killing_ends_are_given_up(make_pool: Any, monkeyp
     for process in processes:
         process.kill()
         process.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="nobody can tell whether a process lives")
+def test_a_task_whose_process_cannot_be_ended_holds_up_nobody(
+    make_pool: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is in an uninterruptible system call, or of another user since the program has dropped its privileges."""
+    monkeypatch.setattr(deadlines, "TERM_GRACE", 0.01)
+    monkeypatch.setattr(deadlines, "ENDLESS", 0.01)
+    pool = make_pool(1)
+    arrived, go = Gate(tmp_path / "arrived"), Gate(tmp_path / "go")
+    [process] = pool._pool
+    send = workers.PersistentWorker.send_signal
+    monkeypatch.setattr(workers.PersistentWorker, "send_signal", lambda *_: None)
+    with pytest.raises(TaskTimeout, match="could not be ended: it may run on"):
+        pool.apply_async(meet, (arrived, go), timeout=0.1).get(DEADLINE)
+    assert pool.apply(square, (2,)) == 4
+    [other] = pool._pool
+    assert other.pid != process.pid
+    go.open()
+    process.join(DEADLINE)
+    assert process.exitcode == CUT_OFF_CODE, "nobody listens to it any more"
+    with pytest.raises(TaskTimeout):  # the second place of two
+        pool.apply_async(meet, (arrived, Gate(tmp_path / "other")), timeout=0.1).get(DEADLINE)
+    with pytest.raises(InitializerError, match="too many processes already"):
+        pool.apply(square, (3,))
+    monkeypatch.setattr(workers.PersistentWorker, "send_signal", send)
+    Gate(tmp_path / "other").open()
+    other.join(DEADLINE)
 
 
 def test_workers_that_ignore_the_first_signal_are_killed_together(
