@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import struct
 from contextlib import suppress
 from math import inf
@@ -99,6 +100,7 @@ class Pages:
             self.close_fd()
             raise
         self._free = list(range(count))
+        self._kept: list[tuple[Page, int]] = []
 
     def take(self) -> Page:
         """A clean page.
@@ -107,12 +109,29 @@ class Pages:
             RuntimeError: All are in use by workers that nobody has been able to end.
         """
         if not self._free:
+            self._reclaim()
+        if not self._free:
             raise RuntimeError("there are too many processes already that cannot be ended")
         return Page(self, self._free.pop())
 
     def give_back(self, page: Page) -> None:
         """The page's worker is gone."""
         self._free.append(page.slot)
+
+    def keep(self, page: Page, process: int) -> None:
+        """The page's worker is not gone, and may write to it. `process`: a pidfd, to be closed here."""
+        self._kept.append((page, process))
+
+    def _reclaim(self) -> None:
+        kept, self._kept = self._kept, []
+        for page, process in kept:
+            poll = select.poll()
+            poll.register(process, select.POLLIN)
+            if poll.poll(0):
+                os.close(process)
+                self.give_back(page)
+            else:
+                self.keep(page, process)
 
     def close_fd(self) -> None:
         """Closes the descriptor: no more workers will be started from here. The memory stays."""
@@ -124,6 +143,9 @@ class Pages:
     def close(self) -> None:
         """Closes all: no page is in use any more."""
         self.close_fd()
+        for _, process in self._kept:
+            os.close(process)
+        self._kept.clear()
         self.memory.close()
 
 

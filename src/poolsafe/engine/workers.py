@@ -214,11 +214,13 @@ class PersistentWorker:
         if self._leads:
             self._end_family()
         self.channel.close()
-        if self._code() is not None or not self.lives():  # else it may write there yet
+        if self._code() is None and self.lives():
+            self._pages.keep(self._page, self._pidfd)
+        else:
             self._pages.give_back(self._page)
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+        self._pidfd = -1
         # `join` forgets the process as a child of ours; a process whose status somebody else took never joins.
         if self._code() is not None:
             self.process.join()

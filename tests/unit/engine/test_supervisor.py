@@ -281,13 +281,19 @@ def test_a_task_whose_process_cannot_be_ended_holds_up_nobody(
     go.open()
     process.join(DEADLINE)
     assert process.exitcode == CUT_OFF_CODE, "nobody listens to it any more"
-    with pytest.raises(TaskTimeout):  # the second place of two
-        pool.apply_async(meet, (arrived, Gate(tmp_path / "other")), timeout=0.1).get(DEADLINE)
+    second, third = Gate(tmp_path / "second"), Gate(tmp_path / "third")
+    with pytest.raises(TaskTimeout):  # the second place of two, and the first is free again
+        pool.apply_async(meet, (arrived, second), timeout=0.1).get(DEADLINE)
+    assert pool.apply(square, (3,)) == 9
+    [last] = pool._pool
+    with pytest.raises(TaskTimeout):
+        pool.apply_async(meet, (arrived, third), timeout=0.1).get(DEADLINE)
     with pytest.raises(InitializerError, match="too many processes already"):
-        pool.apply(square, (3,))
+        pool.apply_async(square, (4,)).get(DEADLINE)
     monkeypatch.setattr(workers.PersistentWorker, "send_signal", send)
-    Gate(tmp_path / "other").open()
-    other.join(DEADLINE)
+    for gate, left in ((second, other), (third, last)):
+        gate.open()
+        left.join(DEADLINE)
 
 
 def test_workers_that_ignore_the_first_signal_are_killed_together(
