@@ -36,6 +36,12 @@ def test_a_parent_that_reaps_foreign_children(start_method: str, tmp_path: Path)
     assert report(start_method, tmp_path, "reaps_everything") == "survived 3"
 
 
+def test_a_parent_in_development_mode(start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDEVMODE", "1")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    assert report(start_method, tmp_path, "plain") == "survived 3"
+
+
 @pytest.mark.parametrize(("start_method", "closed"), spread(["0", "1", "2", "0 1", "0 1 2"], "2", "0 1 2"))
 def test_a_parent_without_standard_streams(start_method: str, closed: str, tmp_path: Path) -> None:
     assert report(start_method, tmp_path, "without_streams", *closed.split()) == "survived 3"

@@ -314,7 +314,7 @@ class _Limits(Preset):
 def _limits_text() -> str:
     try:
         with open(_LIMITS, "rb") as file:
-            return str(file.read(), "latin-1")  # no codec is to be imported for it
+            return str(file.read(), "ascii")  # no codec is to be imported for it, nor is one in development mode
     except OSError:
         return ""
 

@@ -53,6 +53,11 @@ def _report(folder: Path, *facts: object) -> None:
     (folder / "report").write_text(" ".join(map(str, facts)))
 
 
+def plain(method: str, folder: Path) -> None:
+    """Nothing is unusual but the interpreter's options."""
+    _report(folder, "survived", len(_exercise(method, folder)))
+
+
 def ignores_sigchld(method: str, folder: Path) -> None:
     """The kernel reaps the children; nobody can tell how they ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -1015,3 +1015,11 @@ def test_everything_again_in_another_thread() -> None:
         assert failed == []
 
     in_child(run)
+
+
+def test_limits_are_read_where_nothing_can_be_imported() -> None:
+    """As in the middle of an import; in development mode CPython looks up most codecs, though it needs none."""
+    code = "from poolsafe.isolation import system; import sys; sys.meta_path.clear(); print(system._limits_text())"
+    done = run_python("-X", "dev", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert ("open files" in done.stdout) == os.path.exists("/proc/self/limits")
