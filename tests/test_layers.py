@@ -112,6 +112,7 @@ LAYERS: dict[str, set[str]] = {
         "engine.channels",
         "engine.beginning",
         "engine.starting",
+        "engine.pages",
         "engine.workers",
         "engine.recipe",
         "engine.crew",

@@ -36,6 +36,11 @@ def test_a_parent_that_reaps_foreign_children(start_method: str, tmp_path: Path)
     assert report(start_method, tmp_path, "reaps_everything") == "survived 3"
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody can tell whose child a process is")
+def test_a_parent_that_adopts_orphans(start_method: str, tmp_path: Path) -> None:
+    assert report(start_method, tmp_path, "subreaper") == "reaped"
+
+
 def test_a_parent_in_development_mode(start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDEVMODE", "1")
     monkeypatch.setenv("PYTHONWARNINGS", "error")

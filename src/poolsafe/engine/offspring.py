@@ -25,6 +25,7 @@ from typing import NoReturn
 from . import signals
 from .child import CUT_OFF_CODE
 from .fds import pipe
+from .page import UNBORN, Page
 
 #: What a child is told with its turn: whether it is to say that the worker is ready.
 TURN, FIRST_TURN = b"t", b"f"
@@ -133,8 +134,11 @@ class Stillborn:
         return self.many and self.code is not None and self.code >= 0
 
 
-def fork() -> Child:
+def fork(page: Page) -> Child:
     """Forks: in the new process the child's number is 0.
+
+    Args:
+        page: Where the new process says that it is there: this one may be killed before it can.
 
     Raises:
         OSError: No process can be had, or no descriptor for it.
@@ -144,8 +148,10 @@ def fork() -> Child:
     try:
         fds += pipe()
         fds += pipe()
+        page.tell_newborn(UNBORN)
         pid = os.fork()
     except BaseException:
+        page.tell_newborn(0)
         for fd in fds:
             os.close(fd)
         raise
@@ -153,6 +159,8 @@ def fork() -> Child:
     if pid:
         os.close(turns)
         os.close(speaker)
+    else:
+        page.tell_newborn(os.getpid())
     return Child(pid, giver, words, turns, speaker)
 
 

@@ -9,7 +9,9 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
                                             48  u8  begin nothing more (from 1), or go on (0)
                                             52  u32 process that has its turn, where several serve in turn
     64  u64 job, 72 u32 item, 76 u32 bytes  80  what was written to stderr in this item: the end of it
-                                          2128  log: frames of finished items, exactly as they would be sent
+                                          2128  12 u32: processes that it has forked and that are not reaped
+                                          2176  u32: the last one that it forked, or is about to
+                                          2184  log: frames of finished items, exactly as they would be sent
 
 A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
 field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
@@ -26,22 +28,25 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
 from math import inf
 from multiprocessing import context, reduction
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .fds import memory_file, memory_map
+from .fds import memory_map
 
 IDLE, RECEIVED, RUNNING = 0, 1, 2
 #: Bytes that are kept of what an item writes to stderr.
 SAID = 2048
 _SAID = struct.Struct("@QII")
 _SAID_AT = 64
-LOG_START = _SAID_AT + _SAID.size + SAID
+_CHILDREN = struct.Struct("@12I")
+_CHILDREN_AT = _SAID_AT + _SAID.size + SAID
+_NEWBORN_AT = _CHILDREN_AT + _CHILDREN.size
+LOG_START = _NEWBORN_AT + 8
 SIZE = 64 * 1024
 LOG_SIZE = SIZE - LOG_START
 
@@ -52,6 +57,9 @@ _SINCE = struct.Struct("@d")
 _DOOM = 48
 _HOLDER = struct.Struct("@I")
 _HOLDER_AT = 52
+_NOBODY = (0,) * 12
+#: In the place of a process's number: it has none yet.
+UNBORN = 0xFFFFFFFF
 #: Bytes for a worker's last stack: a hundred frames, the most that there are, each with two names of 500 characters,
 #: the longest. Only where these are not of Latin letters it may not do; then the next one's has a false end.
 STACK = 256 * 1024
@@ -75,78 +83,19 @@ def _high(fd: int) -> int:
         return int(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
-def _identity(fd: int) -> tuple[int, int]:
+def identity_of(fd: int) -> tuple[int, int]:
+    """By which an open file is known again."""
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
 
 
-class Pages:
-    """The pages of a pool's workers: one piece of memory, so that a worker does not cost a descriptor for it.
-
-    Args:
-        count: How many workers there may be at a time.
-    """
+class Shared(Protocol):
+    """What a page is a part of (`engine.pages`)."""
 
     fd: int
     memory: mmap.mmap
-
-    def __init__(self, count: int) -> None:
-        self.count: int = count
-        self.fd = memory_file("poolsafe-pages", count * (SIZE + STACK))  # what is not touched takes no memory
-        self.identity: tuple[int, int] = _identity(self.fd)
-        try:
-            self.memory = memory_map(self.fd, count * (SIZE + STACK))
-        except BaseException:
-            self.close_fd()
-            raise
-        self._free = list(range(count))
-        self._kept: list[tuple[Page, int]] = []
-
-    def take(self) -> Page:
-        """A clean page.
-
-        Raises:
-            RuntimeError: All are in use by workers that nobody has been able to end.
-        """
-        if not self._free:
-            self._reclaim()
-        if not self._free:
-            raise RuntimeError("there are too many processes already that cannot be ended")
-        return Page(self, self._free.pop())
-
-    def give_back(self, page: Page) -> None:
-        """The page's worker is gone."""
-        self._free.append(page.slot)
-
-    def keep(self, page: Page, process: int) -> None:
-        """The page's worker is not gone, and may write to it. `process`: a pidfd, to be closed here."""
-        self._kept.append((page, process))
-
-    def _reclaim(self) -> None:
-        kept, self._kept = self._kept, []
-        for page, process in kept:
-            poll = select.poll()
-            poll.register(process, select.POLLIN)
-            if poll.poll(0):
-                os.close(process)
-                self.give_back(page)
-            else:
-                self.keep(page, process)
-
-    def close_fd(self) -> None:
-        """Closes the descriptor: no more workers will be started from here. The memory stays."""
-        fd = self.fd
-        self.fd = -1
-        if fd >= 0:
-            os.close(fd)
-
-    def close(self) -> None:
-        """Closes all: no page is in use any more."""
-        self.close_fd()
-        for _, process in self._kept:
-            os.close(process)
-        self._kept.clear()
-        self.memory.close()
+    identity: tuple[int, int]
+    count: int
 
 
 class Page:
@@ -160,10 +109,10 @@ class Page:
     slot: int
     memory: mmap.mmap
 
-    def __init__(self, pages: Pages, slot: int) -> None:
+    def __init__(self, pages: Shared, slot: int) -> None:
         self.slot = slot
         self.memory = pages.memory
-        self._pages: Pages | None = pages
+        self._pages: Shared | None = pages
         self._base = slot * SIZE
         self._stack = pages.count * SIZE + slot * STACK
         self._stack_file: int | None = None
@@ -175,6 +124,8 @@ class Page:
         self.commit(0)
         self.tell_times(0.0, 0.0)
         self.tell_holder(0)
+        self.tell_children(())
+        self.tell_newborn(0)
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -205,7 +156,7 @@ class Page:
                 pid, number, identity = self._parents
                 opened = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
                 try:
-                    if _identity(opened) != identity:  # the parent has given the number to something else
+                    if identity_of(opened) != identity:  # the parent has given the number to something else
                         return -1
                     os.lseek(opened, self._stack, os.SEEK_SET)
                     self._stack_file = _high(opened)
@@ -282,6 +233,14 @@ class Page:
         """Says which process serves now."""
         _HOLDER.pack_into(self.memory, self._base + _HOLDER_AT, pid)
 
+    def tell_children(self, pids: Iterable[int]) -> None:
+        """Says which processes are to be reaped; beyond twelve, nobody will know."""
+        _CHILDREN.pack_into(self.memory, self._base + _CHILDREN_AT, *(*pids, *_NOBODY)[: len(_NOBODY)])
+
+    def tell_newborn(self, pid: int) -> None:
+        """Says that a process is about to be forked (`UNBORN`); and in that one, which it is."""
+        _HOLDER.pack_into(self.memory, self._base + _NEWBORN_AT, pid)
+
     def is_at_hand(self) -> bool:
         """Whether an item is begun whose answer is not there yet."""
         return self.begun().phase != IDLE and self.since() != inf
@@ -299,6 +258,15 @@ class Page:
     def holder(self) -> int:
         """Which process served last; 0 when that is the worker itself."""
         pid: int = _HOLDER.unpack_from(self.memory, self._base + _HOLDER_AT)[0]
+        return pid
+
+    def children(self) -> list[int]:
+        """Which processes were to be reaped."""
+        return [pid for pid in _CHILDREN.unpack_from(self.memory, self._base + _CHILDREN_AT) if pid]
+
+    def newborn(self) -> int:
+        """Which was the last to be forked, or `UNBORN`: nobody knows yet."""
+        pid: int = _HOLDER.unpack_from(self.memory, self._base + _NEWBORN_AT)[0]
         return pid
 
     def begun(self) -> Begun:

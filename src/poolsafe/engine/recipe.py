@@ -19,7 +19,7 @@ from .channels import Channel, PipeChannel, SocketChannel
 from .imports import importing_here
 from .lifeline import Lifeline
 from .messages import Sealed
-from .page import Pages
+from .pages import Pages
 from .setup import Setup
 from .starting import join_soon, start_quietly
 from .workers import ForkingWorker, InitializingChildren, PersistentWorker, Started

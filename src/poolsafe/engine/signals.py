@@ -76,12 +76,21 @@ def is_being_ended(pid: int) -> bool:
     return bool((one | whole) & ~held_off) or _is_marked(pid)
 
 
+def parent_of(pid: int) -> int | None:
+    """Whose child a process is; None where nobody can tell."""
+    return _fact(pid, 1)
+
+
 def _is_marked(pid: int) -> bool:
+    return bool((_fact(pid, 6) or 0) & _ENDING)
+
+
+def _fact(pid: int, which: int) -> int | None:
+    """Of proc_pid_stat(5), counted from the state, which follows on a name that may have blanks."""
     try:
-        fields = _told_by_kernel(pid, "stat").rpartition(b")")[2].split(None, 7)  # the name may have blanks
-        return bool(int(fields[6]) & _ENDING)
+        return int(_told_by_kernel(pid, "stat").rpartition(b")")[2].split(None, which + 1)[which])
     except (OSError, IndexError, ValueError):
-        return False
+        return None
 
 
 def _told_by_kernel(process: int | str, what: str) -> bytes:

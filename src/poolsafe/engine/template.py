@@ -279,13 +279,14 @@ class Template:
     # -- the children --------------------------------------------------------------------------------------------
     def _fork(self) -> Child | None:
         try:
-            child = offspring.fork()
+            child = offspring.fork(self._page)
         except Exception as error:  # a hook may raise anything
             self._forkless(error)
             return None
         self._children[child.pid] = child
         if not child.pid:
             self._live(child)
+        self._page.tell_children(self._children)  # those that are reaped by then are nobody's
         self._failures = 0
         return child
 

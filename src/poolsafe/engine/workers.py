@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from multiprocessing import connection, process
 from typing import Any, NamedTuple, Protocol
 
@@ -16,8 +18,9 @@ from . import template
 from .channels import Channel
 from .fds import low_numbers_taken
 from .messages import Frame, frames_of
-from .page import Begun, Page, Pages
-from .signals import is_being_ended, kill_group
+from .page import UNBORN, Begun, Page
+from .pages import Pages
+from .signals import is_being_ended, kill_group, parent_of
 from .starting import KILL
 
 #: Seconds for which the end of a dead worker's child is waited for.
@@ -257,16 +260,21 @@ class ForkingWorker(PersistentWorker):
     def _await_end_of_child(self) -> None:
         """The child got SIGKILL when the worker ended, and is over in a moment: it must read and begin nothing then."""
         pid = self._page.holder()
-        if not pid or not hasattr(os, "pidfd_open"):
-            return
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError:
-            return  # it is over, and reaped
-        try:
-            connection.wait([fd], CHILD_PATIENCE)
-        finally:
-            os.close(fd)
+        if pid:
+            _await_end(pid)
+
+    def release(self) -> None:
+        if self._code() != 0:  # else it has reaped them all
+            for pid in (*self._page.children(), self._newborn()):
+                _reap_adopted(pid)
+        super().release()
+
+    def _newborn(self) -> int:
+        """What it was just forking when it was killed, says itself which process it is, in a moment."""
+        until = time.monotonic() + CHILD_PATIENCE
+        while (pid := self._page.newborn()) == UNBORN and time.monotonic() < until:
+            time.sleep(0.001)
+        return pid
 
 
 class InitializingChildren(ForkingWorker):
@@ -275,3 +283,27 @@ class InitializingChildren(ForkingWorker):
     @property
     def initializing(self) -> int | None:
         return self.serving
+
+
+def _await_end(pid: int) -> None:
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return  # it is over, and reaped
+    try:
+        connection.wait([fd], CHILD_PATIENCE)
+    finally:
+        os.close(fd)
+
+
+def _reap_adopted(pid: int) -> None:
+    """What a worker that was killed has forked becomes a child of process 1, or of a subreaper: is that us?
+
+    Nobody else would reap it, so its number cannot be another child's yet.
+    """
+    if parent_of(pid) == os.getpid():
+        _await_end(pid)
+        with suppress(OSError):  # somebody reaps whatever there is
+            os.waitpid(pid, os.WNOHANG)

@@ -6,11 +6,13 @@ Each writes what it found into the file ``report`` in its folder, because some h
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import multiprocessing as mp
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -78,6 +80,32 @@ def reaps_everything(method: str, folder: Path) -> None:
     threading.Thread(target=reap, daemon=True).start()
     errors = _exercise(method, folder)
     _report(folder, "survived", len(errors))
+
+
+def subreaper(method: str, folder: Path) -> None:
+    """Like process 1 of a container: orphans become its children, and nobody else reaps them."""
+    assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    own = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
+        for _ in range(3):
+            assert_full_strength(pool, 2, folder)
+            for pid in living(pool):
+                os.kill(pid, signal.SIGKILL)
+            assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
+    wait_for(lambda: _zombies() <= {own.pid}, what="everything else to be reaped")
+    assert own.wait(LIMIT) == 0, "its status was not taken"
+    _report(folder, "reaped")
+
+
+def _zombies() -> set[int]:
+    """Children of this process that nobody has reaped."""
+    found = set()
+    for folder in filter(lambda folder: folder.name.isdigit(), Path("/proc").iterdir()):
+        with contextlib.suppress(OSError):
+            state, parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            if state == "Z" and int(parent) == os.getpid():
+                found.add(int(folder.name))
+    return found
 
 
 def _close_streams(method: str, *closed: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from poolsafe.engine.page import Page, Pages
+from poolsafe.engine.page import Page
+from poolsafe.engine.pages import Pages
 
 from .bench import Bench
 

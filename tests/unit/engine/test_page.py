@@ -11,7 +11,8 @@ import pytest
 
 from poolsafe.engine import messages
 from poolsafe.engine.messages import frames_of
-from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, Begun, Page, Pages
+from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, Begun, Page
+from poolsafe.engine.pages import Pages
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.support.scripts import run_python
 
 START = """
     import logging, os, sys
-    from poolsafe.engine.page import Pages
+    from poolsafe.engine.pages import Pages
     from poolsafe.engine import stderr
     handler = logging.StreamHandler()
     before = sys.stderr

@@ -15,7 +15,7 @@ import pytest
 
 from poolsafe.engine import recipe, signals, starting
 from poolsafe.engine.channels import SocketChannel
-from poolsafe.engine.page import Pages
+from poolsafe.engine.pages import Pages
 from poolsafe.engine.recipe import Recipe, transport_for
 from poolsafe.engine.starting import join_soon
 from poolsafe.engine.workers import ForkingWorker, InitializingChildren, PersistentWorker, Started
