@@ -11,7 +11,7 @@ import pytest
 
 from poolsafe.engine import messages
 from poolsafe.engine.messages import frames_of
-from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, Begun, Page
+from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, UNBORN, Begun, Page
 from poolsafe.engine.pages import Pages
 
 
@@ -51,6 +51,45 @@ def test_pages_do_not_overlap(pages: Pages) -> None:
     second.commit(LOG_SIZE)
     assert first.log() == b"x" * LOG_SIZE
     assert first.begun() == Begun(1, 2, RUNNING)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="such a page cannot be kept")
+def test_a_page_whose_worker_cannot_be_ended_is_used_again_when_it_has_ended(pages: Pages) -> None:
+    kept, _ = pages.take(), pages.take()
+    go, pause = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(pause)
+        os.read(go, 1)
+        os._exit(0)
+    os.close(go)
+    process = os.pidfd_open(child)
+    pages.keep(kept, process)
+    with pytest.raises(RuntimeError, match="cannot be ended"):
+        pages.take()
+    os.close(pause)
+    os.waitpid(child, 0)
+    assert pages.take().slot == kept.slot
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(process)
+
+
+def test_the_processes_that_a_worker_has_forked(pages: Pages) -> None:
+    page, other = pages.take(), pages.take()
+    assert page.children() == []
+    page.tell_children([3, 4])
+    assert page.children() == [3, 4]
+    page.write(0, b"frame")
+    page.tell_children(range(1, 20))
+    page.tell_newborn(UNBORN)
+    assert page.children() == list(range(1, 13)), "there is room for no more"
+    assert page.newborn() == UNBORN
+    page.commit(5)
+    assert page.log() == b"frame"
+    assert other.children() == []
+    pages.give_back(page)
+    again = pages.take()
+    assert (again.children(), again.newborn()) == ([], 0)
 
 
 def test_big_numbers_fit(pages: Pages) -> None:

@@ -196,3 +196,9 @@ def test_a_process_whose_status_nobody_took_has_ended() -> None:
         assert signals.is_being_ended(pid)
     finally:
         os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="nobody can tell")
+def test_whose_child_a_process_is() -> None:
+    assert signals.parent_of(os.getpid()) == os.getppid()
+    assert signals.parent_of(2**22 + 1) is None, "there is none"
