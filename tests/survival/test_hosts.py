@@ -6,6 +6,7 @@ leaves something behind, or a forked child ends its parent's workers.
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -68,6 +69,16 @@ def test_nothing_is_put_in_the_place_of_streams_that_the_initializer_closed(
 ) -> None:
     monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
     assert report(start_method, tmp_path, "strangers_after_initializer") == str([[]] * 4)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
+@pytest.mark.parametrize("level", ["globals", "fork", "process"])
+def test_workers_in_a_jail_without_files(
+    start_method: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be opened there, /dev/null and /proc among it."""
+    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
+    assert report(start_method, tmp_path, "jail") == "survived 1"
 
 
 @pytest.mark.parametrize("start_method", ["fork"])  # the others always have one

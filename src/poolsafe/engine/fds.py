@@ -21,7 +21,8 @@ from collections.abc import Iterator
 class _LowNumbers:
     """Keeps the numbers of absent standard streams from being given to anything, while anybody needs that.
 
-    What is in their place can neither be read from nor written to, as before.
+    By ends of pipes whose other end is closed: nothing can be written to them, and nothing is there to be read. They
+    come without opening a file, which a process in a sandbox of its initializer's may not be able to do.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class _LowNumbers:
         with self._lock:
             self._users += 1
             try:
-                while (fd := os.open(os.devnull, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))) <= 2:
+                while (fd := _dead_end()) <= 2:
                     self._taken.append(fd)
                 os.close(fd)
             except BaseException:
@@ -55,6 +56,12 @@ class _LowNumbers:
                     # What `dup2` has put there is inheritable (POSIX): the program has a stream again.
                     if not os.get_inheritable(fd):
                         os.close(fd)
+
+
+def _dead_end() -> int:
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader
 
 
 _low = _LowNumbers()

@@ -153,6 +153,21 @@ def strangers_after_initializer(method: str, folder: Path) -> None:
     _report(folder, found)
 
 
+def jail(method: str, folder: Path) -> None:
+    """The initializer gives its process an empty root."""
+    (folder / "jail").mkdir()
+    options = {"initializer": os.chroot, "initargs": (str(folder / "jail"),), "isolation": LEVEL}
+    with IsolatedPool(2, context=mp.get_context(method), **options) as pool:
+        assert pool.map(os.listdir, ["/"] * 4) == [[]] * 4
+        lost = 0
+        try:
+            pool.apply(tasks.exit_hard)
+        except WorkerLost:
+            lost += 1
+        assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
+    _report(folder, "survived", lost)
+
+
 def without_stream_objects(method: str, folder: Path) -> None:
     """pythonw.exe and some servers have no stream objects at all."""
     sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]

@@ -12,6 +12,7 @@ import ctypes
 import faulthandler
 import multiprocessing
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -171,9 +172,21 @@ def strangers_in_the_place_of_streams(_: object) -> list[str]:
     for fd in (0, 1, 2):
         with contextlib.suppress(OSError):  # not open
             mode = os.fstat(fd).st_mode
-            if not (stat.S_ISCHR(mode) or stat.S_ISREG(mode) or fd == _sentinel_of_parent()):
+            harmless = stat.S_ISCHR(mode) or stat.S_ISREG(mode) or _is_dead_end(fd) or fd == _sentinel_of_parent()
+            if not harmless:
                 found.append(f"{fd}: {os.readlink(f'/proc/self/fd/{fd}')}")
     return found
+
+
+def _is_dead_end(fd: int) -> bool:
+    """Whether it is a pipe out of which nothing comes, and into which nothing goes."""
+    try:
+        os.write(fd, b"")
+    except OSError:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return poll.poll(0) == [(fd, select.POLLHUP)]
+    return False
 
 
 def _sentinel_of_parent() -> object:
