@@ -26,6 +26,13 @@ def report(start_method: str, folder: Path, *args: str) -> str:
         return (folder / "report").read_text()
 
 
+@pytest.fixture(params=["globals", "fork", "process"])
+def every_level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the program runs at, whatever the suite does."""
+    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", request.param)
+    return str(request.param)
+
+
 def test_a_parent_that_ignores_sigchld(start_method: str, tmp_path: Path) -> None:
     told = report(start_method, tmp_path, "ignores_sigchld").split()
     assert told[0] == "survived"
@@ -54,30 +61,22 @@ def test_a_parent_without_standard_streams(start_method: str, closed: str, tmp_p
 
 
 @pytest.mark.parametrize(("start_method", "closed"), spread(["0", "0 1 2"], "2", "0 1 2"))
-@pytest.mark.parametrize("level", ["globals", "fork", "process"])
 def test_nothing_is_put_in_the_place_of_streams(
-    start_method: str, closed: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_method: str, closed: str, every_level: str, tmp_path: Path
 ) -> None:
     """A task that writes there would be taken for dead, or write to somebody's channel."""
-    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
     assert report(start_method, tmp_path, "strangers", *closed.split()) == "kept"
 
 
-@pytest.mark.parametrize("level", ["globals", "fork", "process"])
 def test_nothing_is_put_in_the_place_of_streams_that_the_initializer_closed(
-    start_method: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_method: str, every_level: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
     assert report(start_method, tmp_path, "strangers_after_initializer") == str([[]] * 4)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
-@pytest.mark.parametrize("level", ["globals", "fork", "process"])
-def test_workers_in_a_jail_without_files(
-    start_method: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_in_a_jail_without_files(start_method: str, every_level: str, tmp_path: Path) -> None:
     """Nothing can be opened there, /dev/null and /proc among it."""
-    monkeypatch.setenv("POOLSAFE_TEST_LEVEL", level)
     assert report(start_method, tmp_path, "jail") == "survived 1"
 
 

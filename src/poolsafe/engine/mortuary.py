@@ -126,9 +126,8 @@ class Mortuary:
         hindered = starting and worker.was_hindered(code)
         stack, said = worker.take_stack(), worker.said()
         scarce = starting and code == FORKLESS_CODE
-        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce)
-        if code is None:
-            fate = fate._replace(endless=worker.lives())
+        endless = code is None and worker.lives()
+        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce, endless=endless)
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
         worker.release()
 

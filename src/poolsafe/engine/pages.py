@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
+from multiprocessing import connection
 
 from .fds import memory_file, memory_map
 from .page import SIZE, STACK, Page, identity_of
@@ -59,9 +59,7 @@ class Pages:
     def _reclaim(self) -> None:
         kept, self._kept = self._kept, []
         for page, process in kept:
-            poll = select.poll()
-            poll.register(process, select.POLLIN)
-            if poll.poll(0):
+            if connection.wait([process], 0):
                 os.close(process)
                 self.give_back(page)
             else:

@@ -24,7 +24,8 @@ from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeWarning, PoolTerminated, WorkerLost, WrongProcess
 from tests.support import tasks
-from tests.support.gates import Gate, Tally, wait_for
+from tests.support.gates import Gate, Tally, process_is_gone, wait_for
+from tests.support.leaks import descendants
 from tests.support.levels import FRESH, LEVEL
 from tests.survival.support import chores, deeds
 from tests.survival.support.programs import main
@@ -98,14 +99,8 @@ def subreaper(method: str, folder: Path) -> None:
 
 
 def _zombies() -> set[int]:
-    """Children of this process that nobody has reaped."""
-    found = set()
-    for folder in filter(lambda folder: folder.name.isdigit(), Path("/proc").iterdir()):
-        with contextlib.suppress(OSError):
-            state, parent, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
-            if state == "Z" and int(parent) == os.getpid():
-                found.add(int(folder.name))
-    return found
+    """What nobody has reaped."""
+    return {pid for pid in descendants(os.getpid()) if process_is_gone(pid)}
 
 
 def _close_streams(method: str, *closed: str) -> None:

@@ -10,27 +10,6 @@ import pytest
 from poolsafe.engine.fds import KeptSocket, memory_file, socket_pair
 from tests.support.scripts import run_python
 
-
-def test_without_standard_streams_the_numbers_are_above_them() -> None:
-    code = """if True:
-        import os, sys
-        report = os.dup(1)
-        for number in (0, 1, 2):
-            os.close(number)
-        from poolsafe.engine.fds import memory_file, memory_map, pipe, socket_pair
-        first, second = socket_pair()
-        numbers = [memory_file("x", 10), first.fileno(), second.fileno(), *pipe()]
-        area = memory_map(numbers[0], 10)
-        opened = [number for number in (0, 1, 2) if os.path.exists(f"/proc/self/fd/{number}")]
-        os.write(report, f"{min(numbers)} {opened}".encode())
-    """
-    done = run_python("-c", code)
-    assert done.returncode == 0
-    lowest, opened = done.stdout.split()
-    assert int(lowest) > 2
-    assert opened == "[]"
-
-
 _DAEMON = """if True:
     import os, socket, sys, threading
     from poolsafe.engine import fds
@@ -49,6 +28,19 @@ def _in_a_daemon(code: str) -> str:
     done = run_python("-c", f"{_DAEMON}\n{code}")
     assert done.returncode == 0
     return done.stdout
+
+
+def test_without_standard_streams_the_numbers_are_above_them() -> None:
+    code = """if True:
+        first, second = fds.socket_pair()
+        numbers = [fds.memory_file("x", 10), first.fileno(), second.fileno(), *fds.pipe()]
+        area = fds.memory_map(numbers[0], 10)
+        opened = [number for number in (0, 1, 2) if os.path.exists(f"/proc/self/fd/{number}")]
+        os.write(report, f"{min(numbers)} {opened}".encode())
+    """
+    lowest, opened = _in_a_daemon(code).split()
+    assert int(lowest) > 2
+    assert opened == "[]"
 
 
 def test_low_numbers_stay_taken_while_anybody_needs_that() -> None:
