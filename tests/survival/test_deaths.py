@@ -95,7 +95,7 @@ def test_sys_exit_costs_the_task_and_not_the_worker(pool: IsolatedPool, status: 
 def test_a_worker_killed_while_idle_costs_nothing(pool: IsolatedPool, signum: int, tmp_path: Path) -> None:
     for way in ways_under(pool):
         assert_full_strength(pool, 2, tmp_path)
-        kill_idle(min(living(pool)), signum=signum)
+        kill_idle(pool, 1, signum)
         tally = fresh_tally(tmp_path)
         harvest = WAYS[way](pool, [Chore(i, tally) for i in range(8)])
         assert harvest.errors == [], f"by {way}"

@@ -20,14 +20,13 @@ from typing import Any
 import pytest
 
 from poolsafe import IsolatedPool, PoolsafeWarning, WorkerLost
-from poolsafe.engine.state import READY
 from tests.support import leaks, tasks
 from tests.support.gates import wait_for
 from tests.support.levels import FRESH, LEVEL, many
 from tests.survival.conftest import RESET, MakePool
 from tests.survival.support import chores, deeds, hostile
 from tests.survival.support.cases import spread
-from tests.survival.support.ways import LIMIT, assert_full_strength, kill_idle, living
+from tests.survival.support.ways import LIMIT, assert_full_strength, kill_idle, rests, wait_for_rest
 
 
 @pytest.mark.parametrize(("start_method", "end"), spread(["terminate", "close", "with", "del"], "terminate", "del"))
@@ -92,12 +91,11 @@ def _descriptors_at_rest(pool: Any) -> int:
     """How many there are while no worker starts or ends: at two looks in a row, for a dead one's are closed last."""
     seen = [-1]
 
-    def rests() -> bool:
-        states = [lane.state for lane in list(pool._supervisor.engine.lanes.values())]
-        seen.append(_descriptors() if states == [READY] * pool._processes else -1)
+    def settled() -> bool:
+        seen.append(_descriptors() if rests(pool) else -1)
         return seen[-1] == seen[-2] >= 0
 
-    wait_for(rests, LIMIT, "workers that are all ready")
+    wait_for(settled, LIMIT, "workers that are all ready")
     return seen[-1]
 
 
@@ -107,7 +105,7 @@ def test_workers_hold_nothing_of_their_siblings_for_long(make_pool: MakePool, tm
     assert_full_strength(pool, 2, tmp_path)
     first = max(count for _, count in pool.map(chores.descriptors, range(20), 1))
     for _ in range(8):
-        kill_idle(min(living(pool)))
+        kill_idle(pool, 1)
         assert_full_strength(pool, 2, tmp_path)
     assert max(count for _, count in pool.map(chores.descriptors, range(20), 1)) <= first
 
@@ -180,8 +178,9 @@ def test_replacements_that_cannot_be_started_for_a_while(ctx: BaseContext, tmp_p
     with Scarce(2, context=ctx, isolation=LEVEL) as pool, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         assert_full_strength(pool, 2, tmp_path)
+        wait_for_rest(pool)
         Scarce.refusals = [OSError(errno.EAGAIN, "no processes"), MemoryError("no memory"), OSError(errno.EMFILE, "-")]
-        kill_idle(*living(pool))
+        kill_idle(pool)
         assert pool.map(tasks.square, range(10)) == [i * i for i in range(10)]
         assert_full_strength(pool, 2, tmp_path)
     assert Scarce.refusals == []
@@ -194,10 +193,11 @@ def test_the_end_while_no_replacement_can_be_started(ctx: BaseContext, tmp_path:
     pool = Scarce(2, context=ctx, isolation=LEVEL)
     try:
         assert_full_strength(pool, 2, tmp_path)
+        wait_for_rest(pool)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Scarce.refusals = [OSError(errno.EAGAIN, "no processes")] * 1000
-            kill_idle(*living(pool))
+            kill_idle(pool)
             result = pool.apply_async(tasks.square, (1,))
             result.wait(0.1)
             ender = threading.Thread(target=pool.terminate)

@@ -28,7 +28,7 @@ from tests.support.levels import FRESH
 from tests.survival.conftest import MakePool
 from tests.survival.support import chores, deeds
 from tests.survival.support.cases import METHODS, spread
-from tests.survival.support.ways import LIMIT, assert_full_strength, living, thrive
+from tests.survival.support.ways import LIMIT, assert_full_strength, kill_idle, living, thrive
 
 
 @pytest.fixture
@@ -145,8 +145,7 @@ def test_an_asyncio_parent_is_not_woken_by_the_signals_of_workers(make_pool: Mak
         try:
             pool = make_pool()
             assert await loop.run_in_executor(None, pool.apply, tasks.square, (3,)) == 9
-            for pid in living(pool):
-                os.kill(pid, signal.SIGUSR1)
+            kill_idle(pool, signum=signal.SIGUSR1)
             values = await loop.run_in_executor(None, pool.map, tasks.square, range(20))
             assert values == [i * i for i in range(20)]
             assert woken == []

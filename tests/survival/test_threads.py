@@ -212,7 +212,7 @@ def test_an_import_in_progress_at_the_moment_of_a_fork(
     try:
         entered.wait()
         pool.map(tasks.square, range(4))
-        kill_idle(*living(pool))
+        kill_idle(pool)
         assert_full_strength(pool, 2, tmp_path)
         result = pool.apply_async(chores.call_by_name, (str(tmp_path), "slow_module", "answer"))
         result.wait(0.2)

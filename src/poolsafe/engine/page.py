@@ -46,7 +46,7 @@ _SAID_AT = 64
 _CHILDREN = struct.Struct("@12I")
 _CHILDREN_AT = _SAID_AT + _SAID.size + SAID
 _NEWBORN_AT = _CHILDREN_AT + _CHILDREN.size
-LOG_START = _NEWBORN_AT + 8  # at a multiple of it
+LOG_START = _NEWBORN_AT + 8  # a multiple of 8: the log's words are aligned
 SIZE = 64 * 1024
 LOG_SIZE = SIZE - LOG_START
 

@@ -29,7 +29,7 @@ from tests.support.leaks import descendants
 from tests.support.levels import FRESH, LEVEL
 from tests.survival.support import chores, deeds
 from tests.survival.support.programs import main
-from tests.survival.support.ways import LIMIT, assert_full_strength, assert_unreplaced, living
+from tests.survival.support.ways import LIMIT, assert_full_strength, assert_unreplaced, kill_idle, living
 
 
 def _exercise(method: str, folder: Path) -> list[WorkerLost]:
@@ -43,7 +43,7 @@ def _exercise(method: str, folder: Path) -> list[WorkerLost]:
             except WorkerLost as error:
                 errors.append(error)
         assert_full_strength(pool, 2, folder)
-        os.kill(min(living(pool)), signal.SIGKILL)
+        kill_idle(pool, 1)
         assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
         assert_full_strength(pool, 2, folder)
         start = time.monotonic()
@@ -90,8 +90,7 @@ def subreaper(method: str, folder: Path) -> None:
     with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         for _ in range(3):
             assert_full_strength(pool, 2, folder)
-            for pid in living(pool):
-                os.kill(pid, signal.SIGKILL)
+            kill_idle(pool)
             assert pool.map(tasks.square, range(20)) == [i * i for i in range(20)]
     wait_for(lambda: _zombies() <= {own.pid}, what="everything else to be reaped")
     assert own.wait(LIMIT) == 0, "its status was not taken"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from poolsafe import IsolatedPool
-from poolsafe.engine.state import READY
 from tests.support import tasks
 from tests.support.gates import Gate, Tally, process_state, wait_for
 from tests.support.leaks import descendants
 from tests.survival.support import chores
 from tests.survival.support.chores import Chore, do
+from tests.survival.support.ways import wait_for_rest
 
 
 class State(NamedTuple):
@@ -44,10 +44,8 @@ def _hold(pool: IsolatedPool, folder: Path, task: Callable[..., Any]) -> State:
 
 def idle(pool: IsolatedPool, folder: Path) -> State:
     """Every worker waits, also those that take the place of one that has ended with its task."""
-    lanes = pool._own().engine.lanes
-    count = len(lanes)
     pool.apply(tasks.square, (1,))
-    wait_for(lambda: [lane.state for lane in [*lanes.values()]] == [READY] * count, what="workers that wait")
+    wait_for_rest(pool)
     return State([], [], Gate(folder / "go"), Tally(folder / "runs"))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from poolsafe import IsolatedPool, PoolsafeError
+from poolsafe.engine.state import READY
 from tests.support.gates import Tally, wait_for
 from tests.support.levels import FRESH, LEVEL, lasting
 from tests.survival.support.chores import Chore, do, meet
@@ -241,9 +242,19 @@ def assert_unreplaced(pool: IsolatedPool, before: set[int]) -> None:
     assert living(pool) == before or not lasting(pool._ctx.get_start_method())
 
 
-def kill_idle(*pids: int, signum: int = signal.SIGKILL) -> None:
-    """Kill workers that have nothing to do; what is submitted next must find its way right after that."""
-    for pid in pids:
+def rests(pool: IsolatedPool) -> bool:
+    """Whether every worker waits for a task, also those that take the place of one that has ended with its own."""
+    return [lane.state for lane in [*pool._own().engine.lanes.values()]] == [READY] * pool._processes
+
+
+def wait_for_rest(pool: IsolatedPool) -> None:
+    wait_for(lambda: rests(pool), LIMIT, "workers that all wait")
+
+
+def kill_idle(pool: IsolatedPool, count: int | None = None, signum: int = signal.SIGKILL) -> None:
+    """Kill so many workers, or all, that have nothing to do; what comes next must find its way right after that."""
+    wait_for_rest(pool)  # where each ends with its task, those that have had one may be gone by now
+    for pid in sorted(living(pool))[:count]:
         os.kill(pid, signum)
 
 
