@@ -307,8 +307,8 @@ if __name__ == "__main__":
     with Pool(1) as pool:
         pool.apply(abs, (1,))
         print("ready", flush=True)
-        while True:
-            signal.pause()
+        while True:  # a signal that comes just before a wait does not interrupt it
+            time.sleep(0.01)
 """
 
 
