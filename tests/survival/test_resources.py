@@ -178,7 +178,7 @@ def test_replacements_that_cannot_be_started_for_a_while(ctx: BaseContext, tmp_p
     with Scarce(2, context=ctx, isolation=LEVEL) as pool, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         assert_full_strength(pool, 2, tmp_path)
-        wait_for_rest(pool)
+        wait_for_rest(pool)  # later none of those that take a place could be started
         Scarce.refusals = [OSError(errno.EAGAIN, "no processes"), MemoryError("no memory"), OSError(errno.EMFILE, "-")]
         kill_idle(pool)
         assert pool.map(tasks.square, range(10)) == [i * i for i in range(10)]
@@ -193,7 +193,7 @@ def test_the_end_while_no_replacement_can_be_started(ctx: BaseContext, tmp_path:
     pool = Scarce(2, context=ctx, isolation=LEVEL)
     try:
         assert_full_strength(pool, 2, tmp_path)
-        wait_for_rest(pool)
+        wait_for_rest(pool)  # later none of those that take a place could be started
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             Scarce.refusals = [OSError(errno.EAGAIN, "no processes")] * 1000

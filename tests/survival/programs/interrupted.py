@@ -9,7 +9,6 @@ import multiprocessing as mp
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +117,7 @@ def leaves_by_exception(method: str, folder: Path) -> None:
     with IsolatedPool(2, context=mp.get_context(method), isolation=LEVEL) as pool:
         for _ in range(2):
             pool.apply_async(chores.wait_at, (gate, arrivals))
-        while True:  # a signal that comes just before a wait does not interrupt it
-            time.sleep(0.01)
+        gate.wait(60)  # which looks again and again: a signal that comes just before a wait does not interrupt it
 
 
 if __name__ == "__main__":
