@@ -64,6 +64,10 @@ class Crew:
         """Whether what a worker is given does not pickle any more, so that none will ever start."""
         return self._recipe.refused()
 
+    def check(self) -> None:
+        """Raises OSError when the program itself has cut off the workers, by closing what ties them to it."""
+        self._recipe.check()
+
     def start(self, lane: int) -> None:
         """Starts a worker; whatever hinders it comes through."""
         worker = self._recipe.worker(self._recipe.start(self._announce))

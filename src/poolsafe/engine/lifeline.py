@@ -8,12 +8,14 @@ end-of-file.
 `O_ASYNC` and the owner belong to the *open file description*, which forked workers share; so each worker opens the
 pipe anew through /proc/self/fd. Where that fails, the thread serves.
 
-Used by: supervisor (makes it), child (arms it). What may go wrong: the parent may die while the worker arms; therefore
-the worker looks for end-of-file once more after arming.
+Used by: recipe (makes it), setup and template (arm it), mortuary (checks it). What may go wrong: the parent may die
+while the worker arms; therefore the worker looks for end-of-file once more after arming. Or the program closes the
+write end, among others that are not its own, which ends the workers, too; `check` tells.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -30,6 +32,7 @@ class Lifeline:
 
     def __init__(self, *, use_thread: bool = False) -> None:
         self._reader, self._writer = pipe()
+        self._made = os.fstat(self._writer)
         self.use_thread: bool = use_thread
         self.armed: bool = False
         self._group = 0
@@ -50,6 +53,15 @@ class Lifeline:
     def fileno(self) -> int:
         """The read end; where `arm` found no other way, its owner polls it."""
         return self._reader
+
+    def check(self) -> None:
+        """In the parent: makes sure that it was not its own doing that ended workers.
+
+        Raises:
+            OSError: The program has closed our end (and may have opened something else in its place).
+        """
+        if not os.path.samestat(os.fstat(self._writer), self._made):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def close_writer(self) -> None:
         """Lets go of the parent's end: in the parent when the pool is over, in any forked child at once."""

@@ -5,7 +5,8 @@ open because a grandchild holds it, an exit status may be taken by somebody else
 descriptor. A worker whose channel has ended cannot do anything for us any more, and is killed.
 
 Used by: supervisor, in its thread. What may go wrong: nobody ever learns the exit code (after a moment the worker is
-buried without one); or it cannot be ended, and is buried alive, lest its task wait for it.
+buried without one); or it cannot be ended, and is buried alive, lest its task wait for it. Or the program has closed
+the descriptors that tie its workers to it, which ends them: no task is blamed for that; it ends the pool (`collapse`).
 """
 
 from __future__ import annotations
@@ -128,8 +129,8 @@ class Mortuary:
         scarce = starting and code == FORKLESS_CODE
         endless = code is None and worker.lives()
         fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce, endless=endless)
+        worker.release()  # before it is told: should our end be closed, that is what has ended the worker
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
-        worker.release()
 
     def told(self, lane: int, kind: int, job: int, index: int, data: bytes) -> None:
         """A worker that goes on tells of the process that ran one item: it is dead, or there is none to be ended."""
@@ -146,7 +147,12 @@ class Mortuary:
         self._owner.engine.perished(lane, self._explained(death, overdue))
 
     def _explained(self, death: Death, overdue: Overdue | None) -> Death:
-        """The death, and why its process was ended, if it was."""
+        """The death, and why its process was ended, if it was.
+
+        Raises:
+            OSError: The program has ended it, and all others, by closing our descriptors: the pool is at its end.
+        """
+        self._owner.crew.check()
         fate = death.fate
         if overdue is None:
             if -(fate.exitcode or 0) not in FAULTS:  # a process of an earlier task may have crashed, which went on

@@ -141,6 +141,10 @@ class Recipe:
         """Whether the initializer, its arguments or the options did not pickle."""
         return self._initializer.refused or (self._options is not None and self._options.refused)
 
+    def check(self) -> None:
+        """Raises OSError when the program itself has cut off the workers, by closing what ties them to it."""
+        self.lifeline.check()
+
     def close(self) -> None:
         """No worker will be started any more, and none is there."""
         self._baseline = self._options = None  # it holds what the program's globals held when the pool was made

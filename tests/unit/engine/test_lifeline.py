@@ -82,6 +82,21 @@ def test_closing_twice_is_closing_once() -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_program_that_closes_what_ties_its_workers_to_it_is_found_out() -> None:
+    line = Lifeline()
+    line.check()
+    os.close(line._writer)
+    with pytest.raises(OSError, match="descriptor"):
+        line.check()
+    other = os.open("/dev/null", os.O_RDONLY)  # the number serves something else now
+    if other != line._writer:
+        os.dup2(other, line._writer)
+        os.close(other)
+    with pytest.raises(OSError, match="descriptor"):
+        line.check()
+    line.close()
+
+
 def test_a_watcher_whose_descriptor_was_closed_leaves_the_process_alone() -> None:
     line = Lifeline(use_thread=True)
     reader = line._reader

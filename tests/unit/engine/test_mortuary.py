@@ -81,6 +81,11 @@ class FakeWorker:
 class FakeCrew:
     def __init__(self) -> None:
         self.workers: dict[int, FakeWorker] = {}
+        self.severed = False
+
+    def check(self) -> None:
+        if self.severed:
+            raise OSError(9, "Bad file descriptor")
 
     def remove(self, lane: int) -> FakeWorker:
         return self.workers.pop(lane)
@@ -175,6 +180,19 @@ def test_an_exit_code_is_enough(house: House) -> None:
     assert (lost.fate.pid, lost.fate.exitcode, lost.may_have_run, lost.fate.cut_off) == (77, -9, True, False)
     assert house.worker.signals == [KILL]  # once, at the burial: it must not go on behind our back
     assert house.crew.workers == {}
+
+
+def test_a_task_is_not_blamed_when_the_program_has_cut_off_the_workers(house: House) -> None:
+    """The failure goes to the supervisor, which ends the pool; of the worker nothing is left."""
+    house.run(5)
+    house.worker.exitcode = -KILL
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.crew.severed = True
+    with pytest.raises(OSError, match="descriptor"):
+        house.mortuary.suspect(house.lane, ended=True)
+    assert house.buried
+    house.carry_out()
+    assert house.settled == []
 
 
 def test_a_sentinel_that_ends_before_its_process(house: House) -> None:
@@ -398,6 +416,16 @@ def test_a_process_that_was_ended_for_its_item(house: House) -> None:
     assert (lost.fate.limit, lost.fate.stack) == (1.5, "a stack")
     assert house.starvation.asked == 0, "it was we who ended it"
     assert house.worker.dooms == [1, 0]
+
+
+def test_a_task_whose_process_a_worker_tells_of_is_not_blamed_either(house: House) -> None:
+    """All of them end together when the program closes what ties them to it."""
+    house.run(5)
+    house.crew.severed = True
+    with pytest.raises(OSError, match="descriptor"):
+        house.mortuary.told(house.lane, messages.DIED, 5, 0, died(88, -KILL, RUNNING))
+    house.carry_out()
+    assert house.settled == []
 
 
 def test_a_worker_that_found_nothing_to_end(house: House) -> None:
