@@ -248,7 +248,6 @@ class Engine(Cancelling):
                 self._abort(part, may_have_run=True)
             lane.parts.clear()
             lane.state = STOPPING
-        self.orphans.clear()
         self.commands.append(Abandon())
 
     def step(self) -> list[Command]:

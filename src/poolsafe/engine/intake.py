@@ -63,7 +63,7 @@ class Intake:
     ) -> None:
         self.asleep = False
         self.alert: bool = False
-        self.over: Callable[[bool], tuple[int, Any]] | None = None
+        self.over: Callable[[Job, bool], tuple[int, Any]] | None = None
         self._poller = poller
         self._submitted = submitted
         self._sent = sent
@@ -129,7 +129,7 @@ class Intake:
                 job = _job_of(entry)
                 if job is not None:
                     for index in range(job.count):
-                        job.sink(index, *self.over(may_have_run))
+                        job.sink(index, *self.over(job, may_have_run))
 
     # -- the supervisor's thread ---------------------------------------------------------------------------------
     def __bool__(self) -> bool:

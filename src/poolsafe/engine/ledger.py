@@ -59,8 +59,20 @@ class Ledger:
         self.jobs[job.ident] = job
         if self.active:
             return True
-        self._abort(Part(job, 0, job.count), may_have_run=may_have_run)
+        part = Part(job, 0, job.count)
+        while part.next < part.stop:
+            self._settle(part, *self.belated(job, may_have_run))
         return False
+
+    def belated(self, job: Job, may_have_run: bool) -> tuple[int, Any]:
+        """Kind and data for an item of a job that comes in too late. In any thread, once the pool is over.
+
+        Its submitter may have sent it before the end, and tell so after: then what its worker told meanwhile holds.
+        """
+        kind, data = self.orphans.pop(job.ident, (None, None))
+        if kind is None or kind == RETURNED:
+            return self.ending(may_have_run and kind is None)
+        return kind, data
 
     def _keep_orphan(self, job_id: int, kind: int, data: Any) -> None:
         if len(self.orphans) >= _MAX_ORPHANS:  # the oldest are of submitters that were interrupted

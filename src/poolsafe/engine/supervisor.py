@@ -296,7 +296,7 @@ class Supervisor:
 
     def _finish(self, _: Finished) -> None:
         self.intake.reclaim()
-        self.intake.over = self.engine.ending
+        self.intake.over = self.engine.belated
         self.intake.settle_leftovers()
         self.crew.close()
         self.finished.open()

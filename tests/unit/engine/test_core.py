@@ -10,8 +10,10 @@ from poolsafe.engine.core import MAX_ATTEMPTS
 from poolsafe.engine.ledger import _MAX_ORPHANS
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING
 from poolsafe.engine.state import (
+    BROKEN,
     LOST,
     STOPPING,
+    TERMINATED,
     UNCLEAN,
     Send,
 )
@@ -126,6 +128,33 @@ def test_a_worker_that_dies_before_it_read_a_job_leaves_it_to_another() -> None:
     engine.lost(0, death(unread=frozenset({5})))
     engine.sent(job(5), 0)
     assert ("send", 1, 5, 0, 1) in told(engine.step())
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("end", ["broken", "terminate"])
+def test_what_a_worker_told_before_the_end_holds_though_the_report_comes_after(end: str, over: bool) -> None:
+    """Its submitter was held up between sending the job and saying so."""
+    engine = started(3)
+    engine.outcome(0, 5, 0, VALUE, b"value")
+    engine.lost(1, death(6, 0, RUNNING))
+    engine.recalled(0, 7)
+    getattr(engine, end)("an end")
+    engine.step()
+
+    def told_late(ident: int) -> tuple[int, Any]:
+        if over:  # the supervisor is not there any more
+            return engine.belated(job(ident), True)
+        engine.sent(job(ident), 0)
+        [(_, _, kind, data)] = settled(engine.step())
+        return kind, data
+
+    assert told_late(5) == (VALUE, b"value")
+    kind, lost = told_late(6)
+    assert (kind, lost.may_have_run) == (LOST, True)
+    ending = BROKEN if end == "broken" else TERMINATED
+    assert told_late(7) == (ending, ("an end", False)), "it was taken back unread"
+    assert told_late(8) == (ending, ("an end", True))
+    assert engine.orphans == {}
 
 
 @pytest.mark.parametrize("event", ["retired", "recalled", "outcome"])

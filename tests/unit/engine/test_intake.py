@@ -209,7 +209,7 @@ def test_reclaiming_when_the_last_offer_is_just_taken(desk: Desk) -> None:
 
 
 # -- after the end -----------------------------------------------------------------------------------------------------
-def ending(may_have_run: bool = False) -> tuple[int, Any]:
+def ending(_: Job, may_have_run: bool) -> tuple[int, Any]:
     return TERMINATED, may_have_run
 
 

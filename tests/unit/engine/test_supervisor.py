@@ -14,6 +14,7 @@ import pytest
 
 from poolsafe import InitializerError, IsolatedPool, PoolsafeWarning, PoolTerminated, TaskTimeout, WorkerLost
 from poolsafe.engine import crew, deadlines, supervisor, workers
+from poolsafe.engine.channels import PipeChannel, SocketChannel
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.recipe import Recipe
 from tests.support import leaks
@@ -174,6 +175,35 @@ def test_a_replacement_that_can_never_be_started_breaks_the_pool(make_pool: Any,
     assert caught.value.pid is None
     with pytest.raises(InitializerError, match="cannot pickle"):
         pool.apply_async(square, (1,))
+
+
+def test_a_task_whose_submitter_is_held_up_beyond_the_end_is_lost_for_its_own_reason(
+    make_pool: Any, starts: Starts, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """It has sent the task past the supervisor, and tells of that when the worker is dead and the pool is over."""
+    pool = make_pool(2)
+    arrived, never = Gate(tmp_path / "arrived"), Gate(tmp_path / "never")
+    running = pool.apply_async(meet, (arrived, never))
+    arrived.wait()
+    starts.failures = [TypeError("cannot pickle the initializer")]
+    wait_for(lambda: len(pool._supervisor.intake._offers) == 1, what="an idle worker on offer")
+    held_up = []
+    for kind in (SocketChannel, PipeChannel):
+
+        def try_send(channel: Any, *args: Any, send: Any = kind.try_send) -> bool:
+            sent = send(channel, *args)
+            if threading.current_thread() is threading.main_thread():
+                held_up.append(sent)
+                with pytest.raises(InitializerError):
+                    running.get(DEADLINE)
+                pool._supervisor.finished.wait(DEADLINE)
+            return bool(sent)
+
+        monkeypatch.setattr(kind, "try_send", try_send)
+    lost = pool.apply_async(exit_hard, (1,))
+    assert held_up == [True]
+    with pytest.raises(WorkerLost):
+        lost.get(DEADLINE)
 
 
 def test_deaths_without_work_do_not_spin(make_pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
