@@ -25,7 +25,7 @@ from typing import NoReturn
 from . import signals
 from .child import CUT_OFF_CODE
 from .fds import pipe
-from .page import UNBORN, Page
+from .page import Page
 
 #: What a child is told with its turn: whether it is to say that the worker is ready.
 TURN, FIRST_TURN = b"t", b"f"
@@ -36,10 +36,11 @@ _STILLBORN = 10
 class Child:
     """A forked process."""
 
-    __slots__ = ("cut_off", "done_since", "giver", "pid", "silent_since", "speaker", "told", "turns", "words")
+    __slots__ = ("cut_off", "done_since", "giver", "pid", "place", "silent_since", "speaker", "told", "turns", "words")
 
-    def __init__(self, pid: int, giver: int, words: int, turns: int, speaker: int) -> None:
+    def __init__(self, pid: int, place: int, giver: int, words: int, turns: int, speaker: int) -> None:
         self.pid: int = pid
+        self.place: int = place  # where the page says that it is there
         self.turns: int = turns  # in itself, whose pid is 0 there: the other ends of these two
         self.speaker: int = speaker
         self.giver: int = giver  # a descriptor by which it is given its turn, once
@@ -145,23 +146,23 @@ def fork(page: Page) -> Child:
         Exception: Whatever an audit hook raises.
     """
     fds: list[int] = []
+    place = -1
     try:
         fds += pipe()
         fds += pipe()
-        page.tell_newborn(UNBORN)
+        place = page.expect_child()
         pid = os.fork()
     except BaseException:
-        page.tell_newborn(0)
+        page.tell_child(place, 0)
         for fd in fds:
             os.close(fd)
         raise
+    page.tell_child(place, pid or os.getpid())
     turns, giver, words, speaker = fds
     if pid:
         os.close(turns)
         os.close(speaker)
-    else:
-        page.tell_newborn(os.getpid())
-    return Child(pid, giver, words, turns, speaker)
+    return Child(pid, place, giver, words, turns, speaker)
 
 
 def settle() -> None:

@@ -10,8 +10,7 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
                                             52  u32 process that has its turn, where several serve in turn
     64  u64 job, 72 u32 item, 76 u32 bytes  80  what was written to stderr in this item: the end of it
                                           2128  12 u32: processes that it has forked and that are not reaped
-                                          2176  u32: the last one that it forked, or is about to
-                                          2184  log: frames of finished items, exactly as they would be sent
+                                          2176  log: frames of finished items, exactly as they would be sent
 
 A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
 field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
@@ -29,7 +28,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterable
 from contextlib import suppress
 from math import inf
 from multiprocessing import context, reduction
@@ -45,8 +43,7 @@ _SAID = struct.Struct("@QII")
 _SAID_AT = 64
 _CHILDREN = struct.Struct("@12I")
 _CHILDREN_AT = _SAID_AT + _SAID.size + SAID
-_NEWBORN_AT = _CHILDREN_AT + _CHILDREN.size
-LOG_START = _NEWBORN_AT + 8  # a multiple of 8: the log's words are aligned
+LOG_START = _CHILDREN_AT + _CHILDREN.size  # a multiple of 8: the log's words are aligned
 SIZE = 64 * 1024
 LOG_SIZE = SIZE - LOG_START
 
@@ -57,7 +54,6 @@ _SINCE = struct.Struct("@d")
 _DOOM = 48
 _HOLDER = struct.Struct("@I")
 _HOLDER_AT = 52
-_NOBODY = (0,) * 12
 #: In the place of a process's number: it has none yet.
 UNBORN = 0xFFFFFFFF
 #: Bytes for a worker's last stack: a hundred frames, the most that there are, each with two names of 500 characters,
@@ -124,8 +120,7 @@ class Page:
         self.commit(0)
         self.tell_times(0.0, 0.0)
         self.tell_holder(0)
-        self.tell_children(())
-        self.tell_newborn(0)
+        _CHILDREN.pack_into(self.memory, self._base + _CHILDREN_AT, *(0,) * 12)
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -233,13 +228,20 @@ class Page:
         """Says which process serves now."""
         _HOLDER.pack_into(self.memory, self._base + _HOLDER_AT, pid)
 
-    def tell_children(self, pids: Iterable[int]) -> None:
-        """Says which processes are to be reaped; beyond twelve, nobody will know."""
-        _CHILDREN.pack_into(self.memory, self._base + _CHILDREN_AT, *(*pids, *_NOBODY)[: len(_NOBODY)])
+    def expect_child(self) -> int:
+        """Says that a process is about to be forked (`UNBORN`): at which place, or -1 when none of the twelve is free.
 
-    def tell_newborn(self, pid: int) -> None:
-        """Says that a process is about to be forked (`UNBORN`); and in that one, which it is."""
-        _HOLDER.pack_into(self.memory, self._base + _NEWBORN_AT, pid)
+        Each has a place of its own: it may say which it is long after the next one was forked.
+        """
+        places = _CHILDREN.unpack_from(self.memory, self._base + _CHILDREN_AT)
+        place = places.index(0) if 0 in places else -1
+        self.tell_child(place, UNBORN)
+        return place
+
+    def tell_child(self, place: int, pid: int) -> None:
+        """Says which process it is, in that one or in the one that forked it; or that it is no more (0)."""
+        if place >= 0:
+            _HOLDER.pack_into(self.memory, self._base + _CHILDREN_AT + place * _HOLDER.size, pid)
 
     def is_at_hand(self) -> bool:
         """Whether an item is begun whose answer is not there yet."""
@@ -261,13 +263,8 @@ class Page:
         return pid
 
     def children(self) -> list[int]:
-        """Which processes were to be reaped."""
+        """Which processes were to be reaped; `UNBORN` for one of which nobody knows yet."""
         return [pid for pid in _CHILDREN.unpack_from(self.memory, self._base + _CHILDREN_AT) if pid]
-
-    def newborn(self) -> int:
-        """Which was the last to be forked, or `UNBORN`: nobody knows yet."""
-        pid: int = _HOLDER.unpack_from(self.memory, self._base + _NEWBORN_AT)[0]
-        return pid
 
     def begun(self) -> Begun:
         """What the worker was at."""

@@ -210,6 +210,7 @@ class Template:
         while child is self._turn and child.has_said_something():
             self._hear()  # its last words
         del self._children[child.pid]
+        self._page.tell_child(child.place, 0)
         if child is self._spare:
             self._spare = None
             self._stillborn.add(child.pid, code)
@@ -286,7 +287,6 @@ class Template:
         self._children[child.pid] = child
         if not child.pid:
             self._live(child)
-        self._page.tell_children(self._children)  # those that are reaped by then are nobody's
         self._failures = 0
         return child
 

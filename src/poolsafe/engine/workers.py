@@ -23,8 +23,8 @@ from .pages import Pages
 from .signals import is_being_ended, kill_group, parent_of
 from .starting import KILL
 
-#: Seconds for which the end of a dead worker's child is waited for.
-CHILD_PATIENCE = 0.2
+#: Seconds for which the end of a dead worker's child is waited for; and if nobody but us can reap it.
+CHILD_PATIENCE, ADOPTED_PATIENCE = 0.2, 2.0
 
 
 class Worker(Protocol):
@@ -261,20 +261,20 @@ class ForkingWorker(PersistentWorker):
         """The child got SIGKILL when the worker ended, and is over in a moment: it must read and begin nothing then."""
         pid = self._page.holder()
         if pid:
-            _await_end(pid)
+            _await_end(pid, CHILD_PATIENCE)
 
     def release(self) -> None:
         if self._code() != 0:  # else it has reaped them all
-            for pid in (*self._page.children(), self._newborn()):
+            for pid in self._children():
                 _reap_adopted(pid)
         super().release()
 
-    def _newborn(self) -> int:
+    def _children(self) -> list[int]:
         """What it was just forking when it was killed, says itself which process it is, in a moment."""
         until = time.monotonic() + CHILD_PATIENCE
-        while (pid := self._page.newborn()) == UNBORN and time.monotonic() < until:
+        while UNBORN in (pids := self._page.children()) and time.monotonic() < until:
             time.sleep(0.001)
-        return pid
+        return pids
 
 
 class InitializingChildren(ForkingWorker):
@@ -285,7 +285,7 @@ class InitializingChildren(ForkingWorker):
         return self.serving
 
 
-def _await_end(pid: int) -> None:
+def _await_end(pid: int, patience: float) -> None:
     if not hasattr(os, "pidfd_open"):
         return
     try:
@@ -293,7 +293,7 @@ def _await_end(pid: int) -> None:
     except OSError:
         return  # it is over, and reaped
     try:
-        connection.wait([fd], CHILD_PATIENCE)
+        connection.wait([fd], patience)
     finally:
         os.close(fd)
 
@@ -304,6 +304,6 @@ def _reap_adopted(pid: int) -> None:
     Nobody else would reap it, so its number cannot be another child's yet.
     """
     if parent_of(pid) == os.getpid():
-        _await_end(pid)
+        _await_end(pid, ADOPTED_PATIENCE)
         with suppress(OSError):  # somebody reaps whatever there is
             os.waitpid(pid, os.WNOHANG)

@@ -77,19 +77,23 @@ def test_a_page_whose_worker_cannot_be_ended_is_used_again_when_it_has_ended(pag
 def test_the_processes_that_a_worker_has_forked(pages: Pages) -> None:
     page, other = pages.take(), pages.take()
     assert page.children() == []
-    page.tell_children([3, 4])
-    assert page.children() == [3, 4]
+    places = [page.expect_child(), page.expect_child()]
+    assert page.children() == [UNBORN, UNBORN]
+    page.tell_child(places[0], 3)  # after another one was forked
+    assert page.children() == [3, UNBORN]
+    page.tell_child(places[1], 4)
+    page.tell_child(places[0], 0)
+    assert page.children() == [4]
     page.write(0, b"frame")
-    page.tell_children(range(1, 20))
-    page.tell_newborn(UNBORN)
-    assert page.children() == list(range(1, 13)), "there is room for no more"
-    assert page.newborn() == UNBORN
+    for pid in range(5, 16):
+        page.tell_child(page.expect_child(), pid)
+    page.tell_child(page.expect_child(), 16)
+    assert sorted(page.children()) == list(range(4, 16)), "there is room for no more"
     page.commit(5)
     assert page.log() == b"frame"
     assert other.children() == []
     pages.give_back(page)
-    again = pages.take()
-    assert (again.children(), again.newborn()) == ([], 0)
+    assert pages.take().children() == []
 
 
 def test_big_numbers_fit(pages: Pages) -> None:
