@@ -12,10 +12,11 @@ The worker writes, the parent reads it after the worker has died. Layout, in the
                                           2128  12 u32: processes that it has forked and that are not reaped
                                           2176  log: frames of finished items, exactly as they would be sent
 
-A process that is killed stops between two instructions, and a field packed in native mode is one aligned store: each
-field is either the old or the new one, never torn. The fields are stored in the order of their addresses, so a mark
-that was cut short names the new job with an older index or phase, which errs towards "may have run", never towards
-running a task twice. The log is written first and committed after, so what is committed is whole.
+A process that is killed stops between two instructions, and a field is packed first and then copied, which for so few
+aligned bytes is one store: each field is either the old or the new one, never torn. The fields are stored in the order
+of their addresses, so a mark that was cut short names the new job with an older index or phase, which errs towards "may
+have run", never towards running a task twice. The log is written first and committed after, so what is committed is
+whole.
 
 Behind the pages is room for each worker to write, when it crashes or is ended for a task that took too long, where it
 was.
@@ -120,7 +121,7 @@ class Page:
         self.commit(0)
         self.tell_times(0.0, 0.0)
         self.tell_holder(0)
-        _CHILDREN.pack_into(self.memory, self._base + _CHILDREN_AT, *(0,) * 12)
+        self._store(_CHILDREN_AT, bytes(_CHILDREN.size))
 
     def __getstate__(self) -> Any:
         context.assert_spawning(self)
@@ -159,24 +160,29 @@ class Page:
                     os.close(opened)
         return self._stack_file
 
+    def _store(self, at: int, data: bytes) -> None:
+        """Puts a field into its place, by one copy: `Struct.pack_into` clears the place first, and others see that."""
+        start = self._base + at
+        self.memory[start : start + len(data)] = data
+
     # -- the worker's side ---------------------------------------------------------------------------------------
     def mark(self, job: int, index: int, phase: int) -> None:
         """Says which item is at hand."""
-        _BEGUN.pack_into(self.memory, self._base, job, index, phase)
+        self._store(0, _BEGUN.pack(job, index, phase))
 
     def take_up(self, job: int, index: int) -> None:
         """An item comes to hand, now."""
-        _SINCE.pack_into(self.memory, self._base + 40, monotonic())
-        _BEGUN.pack_into(self.memory, self._base, job, index, RECEIVED)
+        self._store(40, _SINCE.pack(monotonic()))
+        self._store(0, _BEGUN.pack(job, index, RECEIVED))
 
     def run(self, job: int, index: int) -> None:
         """The item's function is called, now."""
-        _SINCE.pack_into(self.memory, self._base + 40, monotonic())
-        _BEGUN.pack_into(self.memory, self._base, job, index, RUNNING)
+        self._store(40, _SINCE.pack(monotonic()))
+        self._store(0, _BEGUN.pack(job, index, RUNNING))
 
     def done(self) -> None:
         """The item's answer is there; sending it takes what it takes."""
-        _SINCE.pack_into(self.memory, self._base + 40, inf)
+        self._store(40, _SINCE.pack(inf))
 
     def is_doomed(self) -> int:
         """Not 0 when the parent is about to end what is at hand: the number of its doom."""
@@ -184,23 +190,20 @@ class Page:
 
     def commit(self, length: int) -> None:
         """Makes the first `length` bytes of the log valid."""
-        _COMMITTED.pack_into(self.memory, self._base + 16, length)
+        self._store(16, _COMMITTED.pack(length))
 
     def write(self, at: int, data: bytes) -> None:
         """Puts data into the log; it counts when it is committed."""
-        start = self._base + LOG_START + at
-        self.memory[start : start + len(data)] = data
+        self._store(LOG_START + at, data)
 
     def say(self, words: bytes) -> None:
         """Keeps what is written to stderr: of an item its end, and nothing of those before it."""
-        at = self._base + _SAID_AT
         item = self.begun()[:2]
         said = words if self._said[0] != item else self._said[1] + words
         self._said = item, said = item, said[-SAID:]
-        _SAID.pack_into(self.memory, at, *item, 0)  # nothing counts while it is being written
-        start = at + _SAID.size
-        self.memory[start : start + len(said)] = said
-        _SAID.pack_into(self.memory, at, *item, len(said))
+        self._store(_SAID_AT, _SAID.pack(*item, 0))  # nothing counts while it is being written
+        self._store(_SAID_AT + _SAID.size, said)
+        self._store(_SAID_AT, _SAID.pack(*item, len(said)))
 
     def give_stack(self) -> str:
         """Of a process that served in turn and is dead: where it was, if it wrote that down."""
@@ -222,11 +225,11 @@ class Page:
 
     def tell_times(self, busy: float, resets: float) -> None:
         """Says for how many seconds the worker was at work, and how many of them went into putting things back."""
-        _TIMES.pack_into(self.memory, self._base + 24, busy, resets)
+        self._store(24, _TIMES.pack(busy, resets))
 
     def tell_holder(self, pid: int) -> None:
         """Says which process serves now."""
-        _HOLDER.pack_into(self.memory, self._base + _HOLDER_AT, pid)
+        self._store(_HOLDER_AT, _HOLDER.pack(pid))
 
     def expect_child(self) -> int:
         """Says that a process is about to be forked (`UNBORN`): at which place, or -1 when none of the twelve is free.
@@ -241,7 +244,7 @@ class Page:
     def tell_child(self, place: int, pid: int) -> None:
         """Says which process it is, in that one or in the one that forked it; or that it is no more (0)."""
         if place >= 0:
-            _HOLDER.pack_into(self.memory, self._base + _CHILDREN_AT + place * _HOLDER.size, pid)
+            self._store(_CHILDREN_AT + place * _HOLDER.size, _HOLDER.pack(pid))
 
     def is_at_hand(self) -> bool:
         """Whether an item is begun whose answer is not there yet."""
@@ -292,7 +295,7 @@ class Page:
 
     def hear_none(self) -> None:
         """Nothing was written to stderr."""
-        _SAID.pack_into(self.memory, self._base + _SAID_AT, 0, 0, 0)
+        self._store(_SAID_AT, bytes(_SAID.size))
 
     def take_stack(self) -> str:
         """What the worker wrote of where it was, if it did."""

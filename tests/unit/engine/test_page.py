@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 from collections.abc import Iterator
+from itertools import count
+from math import inf
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +17,7 @@ from poolsafe.engine import messages
 from poolsafe.engine.messages import frames_of
 from poolsafe.engine.page import IDLE, LOG_SIZE, RECEIVED, RUNNING, SAID, SIZE, UNBORN, Begun, Page
 from poolsafe.engine.pages import Pages
+from tests.support.gates import Gate
 
 
 @pytest.fixture
@@ -94,6 +99,32 @@ def test_the_processes_that_a_worker_has_forked(pages: Pages) -> None:
     assert other.children() == []
     pages.give_back(page)
     assert pages.take().children() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_field_that_is_written_again_is_whole_at_every_moment(pages: Pages, tmp_path: Path) -> None:
+    page, gate = pages.take(), Gate(tmp_path / "written")
+    writer = os.fork()
+    if not writer:
+        try:
+            place = page.expect_child()
+            for turn in count():
+                page.tell_child(place, 77)
+                page.mark(2**63 + 5, 9, RUNNING)
+                page.tell_holder(78)
+                page.tell_times(1.5, 2.5)
+                page.done()
+                if not turn:
+                    gate.open()
+        finally:
+            os._exit(1)
+    try:
+        gate.wait()
+        seen = {(*page.children(), page.begun(), page.holder(), page.times(), page.since()) for _ in range(50_000)}
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+    assert seen == {(77, Begun(2**63 + 5, 9, RUNNING), 78, (1.5, 2.5), inf)}
 
 
 def test_big_numbers_fit(pages: Pages) -> None:
