@@ -97,6 +97,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "tests.bench.compare", *session.posargs)
     session.run("python", "-m", "tests.bench.isolation", *session.posargs)
     session.run("python", "-m", "tests.bench.queues", *session.posargs)
+    session.run("python", "-m", "tests.bench.limits", *session.posargs)
     session.run("python", "-m", "tests.bench.fresh")
 
 
