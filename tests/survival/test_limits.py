@@ -99,6 +99,16 @@ def test_a_limit_that_makes_no_sense(pool: IsolatedPool, wrong: float) -> None:
     assert pool.apply(abs, (-1,)) == 1
 
 
+@pytest.mark.parametrize("short", [1e-9, 1e-6, 1e-4])
+def test_a_very_short_limit(make_pool: MakePool, tmp_path: Path, short: float) -> None:
+    """Each is in time or is not; and the others, and the pool's end, wait for nobody."""
+    pool = make_pool(4)
+    results = pool.imap(abs, range(16), timeout=short)
+    for i in range(16):
+        assert limits.outcome(results) in (i, "TaskTimeout")
+    assert_full_strength(pool, 4, tmp_path)
+
+
 def test_tasks_that_are_just_in_time(make_pool: MakePool, tmp_path: Path) -> None:
     """Some are ended, some are not: each is one or the other, and no other task is ever ended for it."""
     pool = make_pool(2, timeout=0.25)

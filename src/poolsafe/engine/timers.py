@@ -35,6 +35,11 @@ class Timers:
         return min(max(self._heap[0][0] - self.clock(), 0.0), _LONGEST) if self._heap else None
 
     def run_due(self) -> None:
-        """Makes the calls whose moment has come."""
-        while self._heap and self._heap[0][0] <= self.clock():
+        """Makes the calls whose moment has come; not those that they arrange, whose turn is the next time.
+
+        The clock goes on while calls are made: if those that are arranged meanwhile counted as well, one that arranges
+        itself anew for a moment that is near enough would be made for ever, and nothing else would be done.
+        """
+        now, first_new = self.clock(), next(self._order)
+        while self._heap and self._heap[0][0] <= now and self._heap[0][1] < first_new:
             heapq.heappop(self._heap)[2]()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolsafe.engine.deadlines import ENDLESS, LOADING, Overdue
+from poolsafe.engine.deadlines import ENDLESS, LOADING, OFTEN, Overdue
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import TERM_GRACE
 
@@ -126,6 +126,18 @@ def test_thousands_that_wait_need_few_looks(desk: Desk) -> None:
     assert desk.worker.looks == 0
     desk.wait(1.1)
     assert desk.worker.looks == 2
+
+
+def test_the_shortest_limit_makes_nobody_look_all_the_time(desk: Desk) -> None:
+    desk.send(4, None)
+    desk.send(5, 1e-9)
+    desk.begin(4)
+    desk.wait(1.0)
+    assert 100 < desk.worker.looks <= 1.0 / OFTEN + 1
+    assert desk.worker.signals == []
+    desk.begin(5)
+    desk.wait(OFTEN)
+    assert desk.worker.signals == [signal.SIGTERM]
 
 
 def test_a_lane_that_is_gone_is_forgotten(desk: Desk) -> None:

@@ -47,3 +47,25 @@ def test_a_call_may_arrange_the_next_one() -> None:
     timers.run_due()
     assert made == [100, 101]
     assert timers.timeout() == 1
+
+
+def test_what_is_due_again_at_once_waits_for_the_next_round() -> None:
+    """By a clock that goes on with every look, as clocks do: a round that never ends would hold up everything else."""
+    clock, made = Clock(), list[int]()
+    timers = Timers(clock)
+
+    def again() -> None:
+        assert len(made) < 10, "still the first round"
+        made.append(1)
+        timers.after(0.0, again)
+        timers.after(-1.0, lambda: made.append(2))
+        clock.now += 0.1
+
+    timers.after(0.0, again)
+    timers.after(0.0, lambda: made.append(3))
+    timers.run_due()
+    assert made[0] == 1
+    assert len(made) <= 2
+    timers.run_due()
+    assert 2 in made
+    assert 3 in made
