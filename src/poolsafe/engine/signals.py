@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -154,3 +154,24 @@ def start_deaf(thread: threading.Thread) -> None:
     """Starts a thread that never takes a signal: it inherits the mask of the moment."""
     with masked(frozenset(signal.valid_signals()) - FAULTS):
         thread.start()
+
+
+class Retractable(threading.Thread):
+    """A thread that either runs, or never does, though its start raised.
+
+    The handler of a signal may raise out of `start` when the thread is there already, whether it has got to its first
+    line or not. Who finds the start failed must not undo what the thread works with, unless it never will.
+    """
+
+    def __init__(self, target: Callable[[], object], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._decided = threading.Lock()  # by who gets it first; nobody lets go of it
+
+    def run(self) -> None:
+        """Not to be called; runs the target unless that was retracted."""
+        if self._decided.acquire(blocking=False):
+            super().run()
+
+    def retract(self) -> bool:
+        """After a start that failed: whether the target has not begun to run; then it never will."""
+        return self._decided.acquire(blocking=False)

@@ -42,7 +42,7 @@ from .latch import Latch
 from .mortuary import STOP_GRACE, Mortuary
 from .recipe import Recipe
 from .reports import report
-from .signals import start_deaf
+from .signals import Retractable, start_deaf
 from .starting import KILL, TERM_GRACE
 from .starvation import Starvation
 from .state import STOPPING, Abandon, Command, Cut, Finished, Pause, Recall, Send, Settle, Start, Stop, Tell
@@ -115,7 +115,7 @@ class Supervisor:
             Cut: self._cut, Tell: self._tell,
             Pause: self._pause, Abandon: self._abandon, Finished: self._finish,
         }  # fmt: skip
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread = Retractable(self._run, THREAD_NAME)
 
     # -- any thread ----------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -123,10 +123,10 @@ class Supervisor:
         self.crew.start_all([self.engine.adopt() for _ in range(self.engine.processes)])
         try:
             start_deaf(self._thread)
-        except BaseException:
-            self.crew.undo()
+            self.crew.settled()
+        except BaseException:  # out of a signal's handler, perhaps, when the thread works with all this already
+            (self.crew.undo if self._thread.retract() else self.end)()
             raise
-        self.crew.settled()
 
     @property
     def foreign(self) -> bool:

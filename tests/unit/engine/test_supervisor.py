@@ -17,6 +17,7 @@ from poolsafe.engine import crew, deadlines, supervisor, workers
 from poolsafe.engine.channels import PipeChannel, SocketChannel
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.recipe import Recipe
+from poolsafe.engine.signals import Retractable
 from tests.support import leaks
 from tests.support.gates import DEADLINE, Gate, wait_for
 from tests.support.tasks import exit_hard, meet, pid, square
@@ -83,6 +84,48 @@ def test_without_a_thread_there_is_no_pool(make_pool: Any, monkeypatch: pytest.M
     before = leaks.footprint()
     with pytest.raises(RuntimeError, match="can't start new thread"):
         make_pool(2)
+    assert leaks.wait_until_clean(before) == []
+
+
+@pytest.mark.parametrize("moment", ["before it runs", "while it runs"])
+def test_a_signal_whose_handler_raises_while_the_thread_starts(
+    make_pool: Any, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The constructor fails with what was raised; what was started is ended by one of the two threads, and once."""
+    decided, threads, failures = threading.Event(), list[threading.Thread](), list[Any]()
+    run = Retractable.run
+
+    def late(thread: Retractable) -> None:
+        assert decided.wait(DEADLINE)
+        run(thread)
+
+    def start(thread: threading.Thread) -> None:
+        threads.append(thread)
+        thread.start()
+        if moment == "while it runs":
+            decided.set()
+            wait_for(lambda: seen)
+        raise KeyboardInterrupt
+
+    seen: list[None] = []
+    sleep = supervisor.Supervisor._sleep
+
+    def noted(self: supervisor.Supervisor) -> None:
+        seen.append(None)
+        sleep(self)
+
+    monkeypatch.setattr(Retractable, "run", late)
+    monkeypatch.setattr(supervisor.Supervisor, "_sleep", noted)
+    monkeypatch.setattr(supervisor, "start_deaf", start)
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    before = leaks.footprint()
+    with pytest.raises(KeyboardInterrupt):
+        make_pool(2)
+    decided.set()
+    threads[0].join(DEADLINE)
+    assert not threads[0].is_alive()
+    assert failures == []
+    assert bool(seen) == (moment == "while it runs")
     assert leaks.wait_until_clean(before) == []
 
 
