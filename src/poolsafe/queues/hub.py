@@ -24,7 +24,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 from ..engine.fds import low_numbers_taken, socket_pair
-from ..engine.signals import deferred_interrupt, start_deaf
+from ..engine.signals import Retractable, deferred_interrupt, start_deaf
 from . import wire
 from .clients import BULK, Client, Misbehaved
 from .forks import hold_during_forks
@@ -99,11 +99,12 @@ class Hub:
             return held
 
     def _begin(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        thread = self._thread = Retractable(self._run, THREAD_NAME)
         try:
-            start_deaf(self._thread)
-        except BaseException:
-            self._close()
+            start_deaf(thread)
+        except BaseException:  # out of a signal's handler, perhaps, when it runs: then it ends with what is held
+            if thread.retract():
+                self._close()
             raise
 
     def drop(self, ident: int) -> None:
