@@ -12,7 +12,6 @@ asked of Linux, in nanoseconds; elsewhere that part is left out. What may go wro
 from __future__ import annotations
 
 import argparse
-import ctypes
 import multiprocessing
 import os
 import statistics
@@ -25,32 +24,30 @@ from typing import Any, Final
 
 from poolsafe import IsolatedPool, TaskTimeout
 from tests.support import leaks
+from tests.survival.support import limits
 
-#: Seconds that a task may run, and that it would.
+LEVELS: Final = ("globals", "fork", "process")
+#: Seconds that a task may run, and for which the others wait.
 LIMIT, FOREVER = 0.2, 60
 #: Seconds by which a limit may be late.
 LATE: Final = 0.05
+#: Seconds of processor time in each second that may be measured for pending limits: a thousandth of one processor.
+DEAR: Final = 0.001
 #: Limits that are pending; the seconds of each, and those for which the pool is watched.
 PENDING, FAR, WATCHED = 1_000, 3_600, 5.0
 #: Where Linux says for how many nanoseconds a process has been running; there is one such file for each thread.
 TASKS: Final = "/proc/{}/task"
 
 
-def wait(begun: str) -> None:
-    """Say when it began, and sleep."""
+def overrun(begun: str, deed: Callable[[], object]) -> None:
+    """Say when it began, and do what does not end."""
     Path(begun).write_text(repr(time.monotonic()))
-    time.sleep(FOREVER)
+    deed()
 
 
-def keep_the_gil(begun: str) -> None:
-    """Say when it began, and sleep in C without letting any other thread of this process run."""
-    Path(begun).write_text(repr(time.monotonic()))
-    ctypes.PyDLL(None).sleep(FOREVER)
-
-
-def lateness(pool: Any, task: Callable[[str], None], begun: Path) -> float:
+def lateness(pool: Any, deed: Callable[[], object], begun: Path) -> float:
     """Seconds from the moment of the limit to the error; the clock is the same for all processes."""
-    result = pool.apply_async(task, (str(begun),), timeout=LIMIT)
+    result = pool.apply_async(overrun, (str(begun), deed), timeout=LIMIT)
     try:
         result.get(FOREVER / 2)
     except TaskTimeout:
@@ -63,8 +60,8 @@ def tell_lateness(level: str, method: str, count: int) -> bool:
     found: dict[str, list[float]] = {}
     context: Any = multiprocessing.get_context(method)
     with tempfile.TemporaryDirectory() as folder, IsolatedPool(2, isolation=level, context=context) as pool:
-        for task in (wait, keep_the_gil):
-            found[task.__name__] = [lateness(pool, task, Path(folder) / "begun") for _ in range(count)]
+        for deed in (limits.wait_for_ever, limits.hold_the_gil):
+            found[deed.__name__] = [lateness(pool, deed, Path(folder) / "begun") for _ in range(count)]
     for name, late in found.items():
         print(
             f"{level:9}{method:12}{name:14}{statistics.median(late) * 1e3:8.1f} {max(late) * 1e3:8.1f} ms late"
@@ -96,13 +93,9 @@ def cost(level: str, pending: int, timeout: float | None) -> float:
     return (after - before) / 1e9 / WATCHED
 
 
-def tell_cost(level: str, repeats: int) -> None:
-    """Prints what pending limits cost, beside the same without limits and without tasks."""
-    kinds = {
-        "no task": (0, None),
-        "no limit": (PENDING, None),
-        "limits": (PENDING, FAR),
-    }
+def tell_cost(level: str, repeats: int) -> bool:
+    """Prints what pending limits cost, beside the same without limits and without tasks; whether that is too much."""
+    kinds = {"no task": (0, None), "no limit": (PENDING, None), "limits": (PENDING, FAR)}
     found: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(repeats):  # taking turns
         for name, (pending, timeout) in kinds.items():
@@ -113,25 +106,26 @@ def tell_cost(level: str, repeats: int) -> None:
             "microseconds of processor time a second",
             flush=True,
         )
+    return statistics.median(found["limits"]) - statistics.median(found["no limit"]) > DEAR
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.limits", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="how often the cost is measured")
     parser.add_argument("--count", type=int, default=20, help="limits of each kind")
-    parser.add_argument("--check", action="store_true", help="exit with status 1 when a limit is too late")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 when limits are late or dear")
     options = parser.parse_args(argv)
     print(f"{'':35}{'median':>8} {'worst':>8}")
     late = [
         tell_lateness(level, method, options.count)
-        for level in ("globals", "fork", "process")
+        for level in LEVELS
         for method in multiprocessing.get_all_start_methods()
     ]
+    dear: list[bool] = []
     if Path(TASKS.format(os.getpid())).exists():
         print(f"\n{f'{PENDING} pending':21}{'median':>8} {'worst':>8}")
-        for level in ("globals", "fork", "process"):
-            tell_cost(level, options.repeats)
-    return int(options.check and any(late))
+        dear = [tell_cost(level, options.repeats) for level in LEVELS]
+    return int(options.check and any((*late, *dear)))
 
 
 if __name__ == "__main__":

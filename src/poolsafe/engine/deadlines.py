@@ -31,8 +31,8 @@ from .timers import Timers
 LOADING = 30.0
 #: Seconds after which to look again for a job that is called off and was neither unread nor at hand.
 AGAIN = 0.02
-#: Seconds between two looks at least, at a worker that has not begun what has a limit. A limit may be shorter than a
-#: look takes, and what it waits for may take for ever.
+#: Seconds between two looks at least, at a worker that has nothing with a limit at hand yet, or any more. A limit may
+#: be shorter than a look takes, and what it waits for may take for ever.
 OFTEN = 0.005
 #: So many times a worker is told to end an item, after the first.
 _ATTEMPTS = 2
@@ -106,16 +106,17 @@ class Deadlines:
         job, index, phase = worker.begun()
         part = known.parts.get(job)
         now = self._timers.clock()
+        later = now + max(min(limits), OFTEN)
         since = worker.since()
         if part is None or phase == IDLE or part.job.terms.limit is None or since == inf:
-            self._look_at(lane, now + max(min(limits), OFTEN))  # those with a limit have not begun, or are done
+            self._look_at(lane, later)  # those with a limit have not begun, or are done
             return
         due = since + part.job.terms.limit + (LOADING if phase == RECEIVED else 0.0)
         if now < due - _SLACK:
             # What is being loaded may begin to run at once, and has its limit from then on.
             self._look_at(lane, min(due, now + max(part.job.terms.limit, AGAIN)) if phase == RECEIVED else due)
         elif not self._end(lane, _same_item(job, index), limit=part.job.terms.limit):
-            self._look_at(lane, now + max(min(limits), OFTEN))
+            self._look_at(lane, later)
 
     def outgrown(self, lane: int, begun: Begun, used: int) -> None:
         """The lane's worker has so many bytes of memory, and that is too much, at what it had begun then."""

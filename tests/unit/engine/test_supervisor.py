@@ -93,7 +93,8 @@ def test_a_signal_whose_handler_raises_while_the_thread_starts(
 ) -> None:
     """The constructor fails with what was raised; what was started is ended by one of the two threads, and once."""
     decided, threads, failures = threading.Event(), list[threading.Thread](), list[Any]()
-    run = Retractable.run
+    seen: list[None] = []
+    run, sleep = Retractable.run, supervisor.Supervisor._sleep
 
     def late(thread: Retractable) -> None:
         assert decided.wait(DEADLINE)
@@ -106,9 +107,6 @@ def test_a_signal_whose_handler_raises_while_the_thread_starts(
             decided.set()
             wait_for(lambda: seen)
         raise KeyboardInterrupt
-
-    seen: list[None] = []
-    sleep = supervisor.Supervisor._sleep
 
     def noted(self: supervisor.Supervisor) -> None:
         seen.append(None)
