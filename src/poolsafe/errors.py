@@ -121,7 +121,8 @@ class TaskTimeout(PoolsafeError, TimeoutError):
 
     #: The seconds that it had.
     limit: float = 0.0
-    #: Where the worker was: the text of its Python stack, as `faulthandler` writes it; empty when it could not tell.
+    #: Where the worker was: the text of its Python stack, as `faulthandler` writes it; of a task that handles SIGTERM
+    #: itself, the traceback of what it raised then; empty when it could not tell.
     stack: str = ""
     #: The last lines that the task wrote to `sys.stderr`.
     stderr: str = ""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from poolsafe.engine.core import Engine
-from poolsafe.engine.state import MAX_ATTEMPTS, READY, Death, Lane, Lost, Part, Recall, Terms
+from poolsafe.engine.state import LOST, MAX_ATTEMPTS, READY, Death, Lane, Lost, Part, Recall, Terms
 
 from .chance import play
 
@@ -95,6 +95,15 @@ class TriesAgainForEver(Engine):
         super()._lose(part, loss)
 
 
+class TriesAgainWhatFailsInTheEndWithoutCounting(Engine):
+    def _conclude(self, part: Part, kind: int, data: Any) -> None:
+        if kind == LOST:
+            self._requeue(part, part.next, part.next + 1)
+            part.advance()
+        else:
+            super()._conclude(part, kind, data)
+
+
 class RunsMoreThanSoMany(Engine):
     def _dispatch(self) -> None:
         spares, self.spares = self.spares, False
@@ -123,6 +132,7 @@ MUTANTS = [
     RunsAgainWhatPerished,
     ForgetsThatWhatPerishedWasSentPast,
     TriesAgainForEver,
+    TriesAgainWhatFailsInTheEndWithoutCounting,
     RunsMoreThanSoMany,
     ForgetsWhatWasNotRead,
     BlamesWhatWasNotRead,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from poolsafe.engine import messages
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING
+from poolsafe.engine.state import LOST
 
 #: Frames that a worker's log holds before it must be sent.
 LOG_FRAMES = 3
@@ -65,6 +66,10 @@ class SimWorker:
         self.unclean = False
         #: The next item leaves what cannot be undone.
         self.dirty = False
+        #: Its next item fails when it is told to end for what it takes. It is doomed then, and begins nothing else.
+        self.late = self.doomed = False
+        #: Which item that was.
+        self.failed: tuple[int, int] | None = None
         #: Does not exit by itself.
         self.stubborn = False
         #: Has been sent a signal that ends it.
@@ -84,6 +89,11 @@ class SimWorker:
     def waiting(self) -> bool:
         """Whether nothing can happen here before a message comes."""
         return self.alive and self._idle and not self.queue
+
+    @property
+    def has_told_all(self) -> bool:
+        """Whether nothing is at hand, and every answer is on its way."""
+        return self.page[2] == IDLE and not self.log
 
     def advance(self, steps: int = 1) -> None:
         """Lives on for some steps."""
@@ -168,6 +178,11 @@ class SimWorker:
         yield from self._mark(job, message.start, RECEIVED)
         for index in range(message.start, message.stop):
             yield from self._mark(job, index, RECEIVED)
+            if self.doomed:
+                yield from self._mark(job, index, IDLE)
+                while self.doomed:
+                    yield
+                yield from self._mark(job, index, RECEIVED)
             if self.unclean:
                 self._alone = False
                 yield from self._flush()
@@ -179,12 +194,13 @@ class SimWorker:
             self._began(job, index)
             yield
             self._alone = False
+            kind, self.doomed, self.late = (LOST if self.late else messages.VALUE), self.late, False
             if message.single:
-                self._send(messages.VALUE, job, index)
+                self._send(kind, job, index)
             else:
                 if len(self.log) == LOG_FRAMES:
                     yield from self._flush()
-                self.log.append(Frame(messages.VALUE, job, index, (job, index)))
+                self.log.append(Frame(kind, job, index, (job, index)))
             yield
             if self.dirty:
                 yield from self._mark(job, index + 1, IDLE)

@@ -27,6 +27,7 @@ from poolsafe.engine.state import (
     Fate,
     Finished,
     Job,
+    Lost,
     Pause,
     Recall,
     Send,
@@ -218,6 +219,11 @@ class World:
             if phase == RUNNING:
                 self.perished.add((job, index))
             self.engine.perished(lane, Death(Fate(-1, exitcode), job, index, phase, frozenset()))
+        elif kind == LOST:
+            worker = self.workers[lane]
+            if not worker.doomed or worker.failed != (job, index):  # else it is the same answer, from the page
+                worker.failed = job, index
+                self.engine.outcome(lane, job, index, LOST, Lost(Fate(worker.pid, None), True, index))
         else:
             self.engine.outcome(lane, job, index, kind, data)
 
@@ -230,7 +236,8 @@ class World:
         unread = frozenset(iter(worker.recall, None)) if self.recallable else frozenset()
         self.graves.append(self.workers.pop(lane))
         job, index, phase = worker.page
-        self.engine.lost(lane, Death(Fate(worker.pid, worker.exitcode), job, index, phase, unread))
+        fate = Fate(worker.pid, worker.exitcode)
+        self.engine.lost(lane, Death(fate, job, index, phase, unread, ended=worker.doomed))
 
     def everybody_works(self, steps: int) -> None:
         for lane, worker in self.workers.items():
@@ -270,6 +277,11 @@ class World:
         for lane in self.engine.lanes.values():
             if lane.state == STOPPING and (lane.retired or not lane.parts):
                 self.workers[lane.ident].condemned = True
+        for ident, worker in self.workers.items():
+            if worker.doomed and ident % 2 and worker.has_told_all:  # its items have processes of their own
+                worker.doomed, worker.failed = False, None
+            elif worker.doomed:
+                worker.kill()
         cuts, self.cuts = self.cuts, set()
         for lane, job in cuts:
             self._cut(lane, job)

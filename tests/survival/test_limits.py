@@ -127,8 +127,44 @@ def test_tasks_that_tidy_up_when_they_are_ended_harm_nobody(make_pool: MakePool)
         if i % 2:
             assert result.get(LIMIT) == i
         else:
-            with pytest.raises((TaskTimeout, limits.Stopping)):
+            with pytest.raises(TaskTimeout):
                 result.get(LIMIT)
+
+
+@pytest.mark.parametrize("deed", [limits.raise_when_told, limits.exit_when_told, limits.return_a_lock_when_told])
+def test_how_it_fails_when_it_is_told_to_end_is_not_its_error(
+    make_pool: MakePool, tmp_path: Path, deed: Callable[[Tally], Any]
+) -> None:
+    pool = make_pool(1, timeout=LATER, retries=1)
+    tally = Tally(tmp_path / "tally")
+    with pytest.raises(TaskTimeout) as caught:
+        pool.apply(deed, (tally,))
+    for error in (caught.value, *caught.value.attempts):
+        assert isinstance(error, TaskTimeout)
+        assert error.limit == LATER
+        assert error.may_have_run
+        assert str(error.pid) in tally.entries()
+        assert error.stack.rstrip() in str(error)
+    if deed is not limits.return_a_lock_when_told:
+        assert "in wait_for_ever" in caught.value.stack
+    assert len(tally.entries()) == 2
+    stats = pool.stats()
+    assert (stats.lost, stats.retried) == (1, 1)
+    assert_full_strength(pool, 1, tmp_path)
+
+
+def test_an_item_that_fails_when_it_is_told_to_end_takes_no_other_with_it(make_pool: MakePool) -> None:
+    pool = make_pool(1, timeout=LATER)
+    results = pool.imap(limits.raise_at_one_when_told, range(4), 4)
+    assert [limits.outcome(results) for _ in range(4)] == [0, "TaskTimeout", 2, 3]
+    assert pool.stats().lost == 1
+
+
+def test_what_it_returns_when_it_is_told_to_end_is_its_result(make_pool: MakePool, tmp_path: Path) -> None:
+    pool = make_pool(1, timeout=LATER, retries=1)
+    assert pool.apply(limits.return_when_told, (3,)) == 3
+    assert pool.stats().retried == 0
+    assert_full_strength(pool, 1, tmp_path)
 
 
 def test_putting_back_what_another_one_left_does_not_count(make_pool: MakePool) -> None:

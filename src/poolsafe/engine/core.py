@@ -54,7 +54,6 @@ from .state import (
     Finished,
     Job,
     Lane,
-    Lost,
     Part,
     Pause,
     Recall,
@@ -102,17 +101,18 @@ class Engine(Cancelling):
         part = Part(job, 0, job.count)
         kind, data = self.orphans.pop(job.ident, (None, None))
         lane = self.lanes.get(lane_id)
-        if isinstance(data, Lost):
-            self._lose(part, data)
-        elif kind is not None and kind != RETURNED:
-            self._settle(part, kind, data)
+        if kind is not None and kind != RETURNED:
+            self._conclude(part, kind, data)
         elif lane is None or kind == RETURNED:
             self.pending.appendleft(part)  # the worker is gone, and never read it
         else:
             lane.parts[job.ident] = part
 
     def outcome(self, lane_id: int, job_id: int, index: int, kind: int, data: Any) -> None:
-        """A worker answered for an item. An answer that came before (by the page's log) is passed over."""
+        """A worker answered for an item. An answer that came before (by the page's log) is passed over.
+
+        With LOST it was told to end for what the item took, and the item's own failure is not its answer.
+        """
         lane = self.lanes[lane_id]
         lane.full, lane.doubted = False, 0
         self._barren = 0
@@ -122,7 +122,7 @@ class Engine(Cancelling):
                 self._keep_orphan(job_id, kind, data)
             return
         if index == part.next:
-            self._settle(part, kind, data)
+            self._conclude(part, kind, data)
         if part.next == part.stop == index + 1:
             del lane.parts[job_id]
 

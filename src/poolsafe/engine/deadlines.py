@@ -40,6 +40,7 @@ _ATTEMPTS = 2
 ENDLESS = 5.0
 #: Seconds by which clocks may differ in their last digits.
 _SLACK = 0.0005
+_NO_JOB = 0  # their numbers begin at 1
 
 
 class Overdue(NamedTuple):
@@ -50,6 +51,8 @@ class Overdue(NamedTuple):
     limit: float | None
     doom: int  #: the number by which its worker was doomed
     used: int | None = None  #: the bytes of memory for which it is
+    pid: int | None = None  #: of the process that had it at hand then
+    failed: tuple[int, int] | None = None  #: the item, once it has failed and said so; `job` is none then
 
 
 class Deadlines:
@@ -130,12 +133,13 @@ class Deadlines:
         worker = self._crew.workers[lane]
         doom = next(self._dooms)
         worker.doom(doom)
+        pid = worker.serving
         begun = worker.begun()
         if not is_meant(begun):
             worker.doom(0)
             return False
-        overdue = self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom, used)
-        self._press(lane, overdue, 0)
+        self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom, used, pid)
+        self._press(lane, doom, 0)
         return True
 
     def cut(self, lane: int, job: int) -> None:
@@ -158,16 +162,15 @@ class Deadlines:
             if taken == job:
                 return
 
-    def _press(self, lane: int, overdue: Overdue, attempt: int) -> None:
-        if self._overdue.get(lane) is not overdue or lane not in self._crew.workers:
+    def _press(self, lane: int, doom: int, attempt: int) -> None:
+        overdue = self._overdue.get(lane)
+        if overdue is None or overdue.doom != doom or lane not in self._crew.workers:
             return
         if attempt > _ATTEMPTS:
             self.give_up(lane)
             return
         self._crew.workers[lane].end_item(attempt)
-        self._timers.after(
-            TERM_GRACE if attempt < _ATTEMPTS else ENDLESS, lambda: self._press(lane, overdue, attempt + 1)
-        )
+        self._timers.after(TERM_GRACE if attempt < _ATTEMPTS else ENDLESS, lambda: self._press(lane, doom, attempt + 1))
 
     def spared(self, lane: int, doom: int) -> None:
         """The lane's worker lives, and has nothing at hand any more of what it was doomed for by this number."""
@@ -183,11 +186,31 @@ class Deadlines:
 
     def reason_for(self, lane: int, job: int, index: int) -> Overdue | None:
         """Why the item's process was ended, if it was; its worker lives, and goes on."""
-        overdue = self._overdue.get(lane)
-        if overdue is None or (overdue.job, overdue.index) != (job, index):
-            return None
-        self._lift(lane)
+        overdue = self._overdue_for(lane, job, index)
+        if overdue is not None:
+            self._lift(lane)
         return overdue
+
+    def failed(self, lane: int, job: int, index: int) -> Overdue | None:
+        """What the item took, if its process is being ended for that; it has failed meanwhile, and said so.
+
+        The process is ended for all that, and for no item from now on: this one may be tried again, and be sent to the
+        same worker, before it is.
+        """
+        overdue = self._overdue_for(lane, job, index)
+        if overdue is None or (overdue.limit is None and overdue.used is None):
+            return None
+        self._overdue[lane] = overdue._replace(job=_NO_JOB, failed=(job, index))
+        return overdue
+
+    def has_failed(self, lane: int, job: int, index: int) -> bool:
+        """Whether that was heard already. A doomed worker begins nothing, so what it says of the item is no news."""
+        overdue = self._overdue.get(lane)
+        return overdue is not None and overdue.failed == (job, index)
+
+    def _overdue_for(self, lane: int, job: int, index: int) -> Overdue | None:
+        overdue = self._overdue.get(lane)
+        return overdue if overdue is not None and (overdue.job, overdue.index) == (job, index) else None
 
     def _lift(self, lane: int) -> None:
         del self._overdue[lane]

@@ -6,6 +6,8 @@ a mistake here would be a task run twice, or never, which is what the model test
 
 from __future__ import annotations
 
+from typing import Any
+
 from .ledger import Ledger
 from .state import LOST, MAX_ATTEMPTS, Death, Lane, Lost, Part
 
@@ -32,6 +34,13 @@ class Recovery(Ledger):
             self._recover(part, death)
         elif death.job not in self.jobs and self.active:  # it was sent past us, and nobody has told us yet
             self._keep_orphan(death.job, LOST, death.loss(death.phase > 1))
+
+    def _conclude(self, part: Part, kind: int, data: Any) -> None:
+        """What the next item came to: an answer, or a loss."""
+        if kind == LOST:
+            self._lose(part, data)
+        else:
+            self._settle(part, kind, data)
 
     def _lose(self, part: Part, loss: Lost) -> None:
         """The next item was lost with its worker: it is tried again, alone, as often as may be."""

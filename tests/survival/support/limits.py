@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -120,6 +121,47 @@ class Stopping(Exception):
 
 def _stop(number: int, frame: object) -> None:
     raise Stopping
+
+
+def _exit(number: int, frame: object) -> None:
+    sys.exit(0)
+
+
+def raise_when_told(tally: Tally) -> None:
+    """Takes too long, and fails in its own way when it is told to end; so do the next two."""
+    tally.add(os.getpid())
+    signal.signal(signal.SIGTERM, _stop)
+    wait_for_ever()
+
+
+def exit_when_told(tally: Tally) -> None:
+    tally.add(os.getpid())
+    signal.signal(signal.SIGTERM, _exit)
+    wait_for_ever()
+
+
+def return_a_lock_when_told(tally: Tally) -> Any:
+    tally.add(os.getpid())
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        wait_for_ever()
+    except Stopping:
+        return threading.Lock()
+
+
+def return_when_told(value: int) -> int:
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        wait_for_ever()
+    except Stopping:
+        return value
+
+
+def raise_at_one_when_told(i: int) -> int:
+    if i == 1:
+        signal.signal(signal.SIGTERM, _stop)
+        wait_for_ever()
+    return i
 
 
 def even_ones_tidy_up(i: int) -> int:

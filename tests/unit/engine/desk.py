@@ -1,6 +1,6 @@
 """A pool of one worker, with what ends its processes, a clock and a page of the test's own.
 
-Who uses it: tests of deadlines and of the watchdog. What may go wrong: nothing.
+Who uses it: tests of deadlines, of the watchdog, and of what becomes of answers. What may go wrong: nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class FakeWorker:
         self.signals: list[int] = []
         self.looks = 0
         self.next_page: Begun | None = None
+        self.stack = ""
 
     def begun(self) -> Begun:
         self.looks += 1
@@ -36,6 +37,13 @@ class FakeWorker:
         self.dooms.append(number)
         if number and self.next_page is not None:  # the worker was quicker
             self.page = self.next_page
+
+    def take_stack(self) -> str:
+        stack, self.stack = self.stack, ""
+        return stack
+
+    def said(self) -> str:
+        return "words"
 
     def end_item(self, attempt: int) -> None:
         self.signals.append((signal.SIGTERM, signal.SIGKILL, signal.SIGKILL)[attempt])

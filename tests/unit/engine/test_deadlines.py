@@ -34,7 +34,7 @@ def test_an_item_that_takes_too_long_costs_the_worker(desk: Desk, phase: int, mo
     assert desk.worker.signals == [signal.SIGTERM, signal.SIGKILL]
     desk.wait(10)
     assert len(desk.worker.signals) == 3, "once more, and no more"
-    assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0, 1)
+    assert desk.deadlines.reason(desk.lane) == Overdue(5, 1, 2.0, 1, pid=77)
     assert desk.deadlines.reason(desk.lane) is None
 
 
@@ -176,7 +176,7 @@ def test_the_doom_is_lifted_when_the_items_process_is_dead(desk: Desk) -> None:
     desk.send(6, 1.0)
     desk.begin(5)
     desk.wait(1.1)
-    assert desk.deadlines.reason_for(desk.lane, 5, 0) == Overdue(5, 0, 1.0, 1)
+    assert desk.deadlines.reason_for(desk.lane, 5, 0) == Overdue(5, 0, 1.0, 1, pid=77)
     assert desk.worker.dooms == [1, 0]
     assert desk.deadlines.reason_for(desk.lane, 5, 0) is None
     desk.worker.page = Begun(5, 1, IDLE)
