@@ -10,7 +10,7 @@ from typing import Any
 
 from poolsafe.engine import messages
 from poolsafe.engine.core import Engine
-from poolsafe.engine.page import RUNNING
+from poolsafe.engine.page import IDLE, RUNNING
 from poolsafe.engine.state import (
     BROKEN,
     CANCELLED,
@@ -78,6 +78,7 @@ class World:
         self.graves: list[SimWorker] = []
         self.next_starts: list[str] = []
         self.cuts: set[tuple[int, int]] = set()
+        self.pages: dict[int, tuple[int, ...]] = {}
         self.perished: set[tuple[int, int]] = set()
         self.paused = False
         self.abandoned = False
@@ -275,8 +276,11 @@ class World:
     def tick(self) -> None:
         """What the mortuary and the engine do now and then."""
         for lane in self.engine.lanes.values():
-            if lane.state == STOPPING and (lane.retired or not lane.parts):
-                self.workers[lane.ident].condemned = True
+            worker = self.workers[lane.ident]
+            seen, self.pages[lane.ident] = self.pages.get(lane.ident), tuple(worker.page)
+            stuck = worker.page[2] == IDLE and self.pages[lane.ident] == seen
+            if lane.state == STOPPING and (lane.retired or not lane.parts or stuck):
+                worker.condemned = True
         for ident, worker in self.workers.items():
             if worker.doomed and ident % 2 and worker.has_told_all:  # its items have processes of their own
                 worker.doomed, worker.failed = False, None

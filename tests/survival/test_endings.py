@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 
 from poolsafe import IsolatedPool, PoolTerminated
+from poolsafe.engine import mortuary
+from poolsafe.engine.state import STOPPING
 from tests.support import tasks
-from tests.support.gates import Tally, process_is_gone, wait_for
+from tests.support.gates import Gate, Tally, process_is_gone, wait_for
 from tests.support.levels import LEVEL, many
 from tests.survival.conftest import RESET, MakePool
-from tests.survival.support import chores
+from tests.survival.support import chores, initializers
 from tests.survival.support.cases import spread
 from tests.survival.support.chores import Chore, do
 from tests.survival.support.states import STATES, State, continue_workers, queued, running, stopped
@@ -321,3 +323,30 @@ def test_terminate_twice_and_join_twice(make_pool: MakePool, prepare: Any, tmp_p
         pool.terminate()
         pool.join()
         pool.close()
+
+
+def test_a_call_that_is_sent_past_the_engine_just_when_the_pool_is_closed(
+    make_pool: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker has read that it is to end, and waits for a thread of the program's; it never reads the call."""
+    monkeypatch.setattr(mortuary, "STUCK_GRACE", 0.3)
+    end = Gate(tmp_path / "end")
+    pool = make_pool(1, initializers.linger, (end,))
+    assert pool.apply(tasks.square, (2,)) == 4
+    supervisor = pool._own()
+    take = supervisor.intake._take_offer
+
+    def take_and_close() -> Any:
+        offer = take()
+        pool.close()
+        lanes = supervisor.engine.lanes
+        wait_for(lambda: {lane.state for lane in list(lanes.values())} == {STOPPING}, LIMIT, "the end of the worker")
+        return offer
+
+    if LEVEL != "process":  # where nothing is sent past the engine
+        wait_for(lambda: bool(supervisor.intake._offers), LIMIT, "an idle worker")
+    monkeypatch.setattr(supervisor.intake, "_take_offer", take_and_close)
+    result = pool.apply_async(tasks.square, (3,))
+    assert result.get(LIMIT) == 9
+    end.open()
+    pool.join()

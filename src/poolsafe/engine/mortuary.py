@@ -20,6 +20,7 @@ from .core import Engine
 from .crew import Crew
 from .deadlines import Deadlines, Overdue
 from .intake import Intake
+from .page import IDLE, Begun
 from .signals import FAULTS
 from .starting import KILL
 from .starvation import Starvation
@@ -27,6 +28,7 @@ from .state import STARTING, STOPPING, Death, Fate
 from .tally import Tally
 from .template import FORKLESS_CODE
 from .timers import Timers
+from .workers import Worker
 
 #: Seconds to wait for an exit code when the process is known to have ended.
 CODE_PATIENCE = 0.2
@@ -34,6 +36,11 @@ CODE_PATIENCE = 0.2
 END_PATIENCE = 1.0
 #: Seconds that a worker has for ending by itself when it was told to, with nothing left to do.
 STOP_GRACE = 5.0
+#: Seconds that one has that was told to end, for taking up what it was sent besides. It never will if a submitter sent
+#: that just then, and the worker waits for a thread at its end. Much longer than the busiest machine needs.
+STUCK_GRACE = 30.0
+#: By this number a worker is doomed for nothing that it has at hand.
+DOOM = 255
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
 CUT_OFF_PATIENCE = 0.05
 _AGAIN = 0.01
@@ -77,6 +84,7 @@ class Mortuary:
         self._owner = owner
         self._suspected: dict[int, _Suspicion] = {}
         self._stopping: dict[int, float] = {}
+        self._still: dict[int, tuple[Begun, float]] = {}
         self._burying = False
         owner.deadlines.give_up = lambda lane: self.bury(lane, None)
 
@@ -120,6 +128,7 @@ class Mortuary:
         suspicion = self._suspected.pop(lane, None)
         cut_off = code == CUT_OFF_CODE or (suspicion is not None and suspicion.cut_off and code == -KILL)
         self._stopping.pop(lane, None)
+        self._still.pop(lane, None)
         owner.crew.remove(lane)
         owner.tally.add_times(*worker.times())
         starting = owner.engine.lanes[lane].state == STARTING
@@ -172,7 +181,10 @@ class Mortuary:
         crowded = len(owner.engine.lanes) >= 2 * owner.engine.processes
         for lane in owner.engine.lanes.values():
             worker = owner.crew.workers.get(lane.ident)
-            if worker is None or lane.state != STOPPING or (lane.parts and not lane.retired):
+            if worker is None or lane.state != STOPPING:
+                continue
+            if lane.parts and not lane.retired:
+                self._end_if_stuck(lane.ident, worker)
                 continue
             since = self._stopping.get(lane.ident)
             if since is None:
@@ -180,3 +192,17 @@ class Mortuary:
                 worker.channel.try_stop()  # once more: the first may have found the channel full
             elif now - since > (0 if lane.retired and crowded else STOP_GRACE):
                 worker.send_signal(KILL)
+
+    def _end_if_stuck(self, lane: int, worker: Worker) -> None:
+        """It was sent something after it was told to end, perhaps, and will never read that."""
+        now = self._owner.timers.clock()
+        begun = worker.begun()
+        known, since = self._still.get(lane, (None, now))
+        if begun.phase != IDLE or begun != known:
+            self._still[lane] = begun, now
+        elif now - since > STUCK_GRACE and not self._owner.deadlines.is_overdue(lane):
+            worker.doom(DOOM)
+            if worker.begun() == begun:  # else it takes something up just now, and must not be ended for that
+                worker.send_signal(KILL)
+            else:
+                worker.doom(0)

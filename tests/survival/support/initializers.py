@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -35,6 +37,12 @@ def end_the_second(starts: Tally, go: Gate) -> None:
     if starts.entries()[0] != str(os.getpid()):
         os._exit(3)
     go.wait()
+
+
+def linger(gate: Gate) -> None:
+    """The process does not end by itself before the gate is open."""
+    warnings.filterwarnings("ignore", message=".*left threads running", category=RuntimeWarning)  # where tasks fork
+    threading.Thread(target=gate.wait, args=(600,)).start()
 
 
 def fail_after_two(starts: Tally) -> None:

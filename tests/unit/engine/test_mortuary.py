@@ -11,7 +11,7 @@ from poolsafe.engine import messages
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.core import Engine
 from poolsafe.engine.deadlines import Deadlines
-from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, STOP_GRACE, Mortuary
+from poolsafe.engine.mortuary import CODE_PATIENCE, DOOM, END_PATIENCE, STOP_GRACE, STUCK_GRACE, Mortuary
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import KILL
 from poolsafe.engine.state import LOST, STOPPING, Job, Settle
@@ -38,6 +38,7 @@ class FakeWorker:
         self.signals: list[int] = []
         self.dooms: list[int] = []
         self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
+        self.next_words: tuple[Any, frozenset[int], Begun] | None = None
         self.released = False
         self.living = self.ending = False
 
@@ -46,6 +47,7 @@ class FakeWorker:
 
     def doom(self, number: int) -> None:
         self.dooms.append(number)
+        self.words = self.next_words or self.words
 
     def end_item(self, attempt: int) -> None:
         self.signals.append(attempt)
@@ -360,11 +362,55 @@ def test_a_worker_that_was_told_to_end_and_does_not_is_killed(house: House) -> N
 def test_a_worker_that_still_has_work_is_left_alone(house: House) -> None:
     house.run(5)
     house.engine.lanes[house.lane].state = STOPPING
-    for _ in range(3):
+    for phase in (RECEIVED, RUNNING, RUNNING, RUNNING):
+        house.worker.words = ([], frozenset(), Begun(5, 0, phase))
         house.mortuary.tick()
-        house.now += 2 * STOP_GRACE
+        house.now += 2 * STUCK_GRACE
     assert house.worker.signals == []
     assert house.worker.channel.stops == 0
+
+
+def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House) -> None:
+    """It has read that it is to end before what a submitter sent it just then, and does not end."""
+    house.run(5)
+    house.engine.lanes[house.lane].state = STOPPING
+    for index in range(3):  # it is at work
+        house.worker.words = ([], frozenset(), Begun(4, index, IDLE))
+        house.mortuary.tick()
+        house.now += STUCK_GRACE
+    house.mortuary.tick()
+    assert house.worker.signals == []
+    house.now += 0.1
+    house.mortuary.tick()
+    assert house.worker.signals == [KILL]
+    assert house.worker.dooms == [DOOM]
+    house.mortuary.bury(house.lane, -KILL)
+    house.carry_out()
+    assert house.settled == []
+    assert 5 in house.engine.jobs, "which goes to another one"
+
+
+def test_one_that_takes_it_up_just_then_is_not(house: House) -> None:
+    house.run(5)
+    house.engine.lanes[house.lane].state = STOPPING
+    house.mortuary.tick()
+    house.worker.next_words = [], frozenset(), Begun(5, 0, RECEIVED)
+    house.now += STUCK_GRACE + 0.1
+    house.mortuary.tick()
+    assert house.worker.dooms == [DOOM, 0]
+    assert house.worker.signals == []
+
+
+def test_nor_is_one_that_is_ended_already(house: House) -> None:
+    house.run(5)
+    house.engine.lanes[house.lane].state = STOPPING
+    house.worker.words = ([], frozenset(), Begun(4, 0, RUNNING))
+    house.deadlines._end(house.lane, lambda seen: True, limit=1.5)
+    house.worker.words = ([], frozenset(), Begun(4, 1, IDLE))
+    house.mortuary.tick()
+    house.now += STUCK_GRACE + 0.1
+    house.mortuary.tick()
+    assert house.worker.dooms == [1]
 
 
 def test_a_worker_that_retired_is_not(house: House) -> None:
