@@ -111,9 +111,11 @@ def _lost(lost: Lost, item: int | None) -> errors.PoolsafeError:
     fate = lost.fate
     may_have_run = "may have run, wholly or in part" if lost.may_have_run else "did not run"
     code = fate.exitcode
+    who, had = f"the worker process {fate.pid}", "while it had this task"
+    if fate.host is not None:
+        who, had = f"the worker process {fate.host}", f"and took its process {fate.pid} along, which had this task"
     return errors.WorkerLost(
-        f"the worker process {fate.pid} {describe_exit(code)} while it had this task{where(item)}; "
-        f"the function {may_have_run}",
+        f"{who} {describe_exit(code)} {had}{where(item)}; the function {may_have_run}",
         cause=_likely_cause(fate, begun=lost.may_have_run) + last_words(fate),
         remedy="The other tasks are not affected, and the worker has been replaced. Mend the function, or submit the "
         "task again if it may run twice.",
@@ -157,6 +159,8 @@ def _likely_cause(fate: Fate, *, begun: bool) -> str:
     if exitcode >= 0:
         who = "The function" if begun else "What runs before it (a factory, a hook, the loading of its arguments)"
         return f"{who}, or a library that it uses, called os._exit() or exec, or closed the file descriptors."
+    if fate.host is not None and exitcode != -KILL:
+        return "Somebody sent the signal; a task can, for to it that process is `os.getppid()`."
     if exitcode == -KILL:
         return "Often the kernel ran out of memory and chose this process; otherwise somebody sent the signal."
     if -exitcode in FAULTS:

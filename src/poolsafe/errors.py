@@ -95,7 +95,7 @@ class InitializerError(PoolsafeError, RuntimeError):
 class WorkerLost(PoolsafeError, RuntimeError):
     """The worker process died while it had this task."""
 
-    #: Process id of the lost worker.
+    #: Process id of the lost worker; where each task has a process of its own, of that one.
     pid: int | None = None
     #: Its exit code as `multiprocessing.Process.exitcode` gives it (negative: a signal); None when nobody could tell.
     exitcode: int | None = None

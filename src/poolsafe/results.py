@@ -170,24 +170,31 @@ class AsyncResult(stdlib.ApplyResult[T]):
     def cancel(self) -> bool:
         """Calls the task off: if it has not begun, it never does; if it runs, its worker is ended.
 
-        Then `get` raises `TaskCancelled`, a `concurrent.futures.CancelledError`; unless the task is done just now.
+        Then `get` raises `TaskCancelled`, a `concurrent.futures.CancelledError`.
 
         Returns:
-            False when the task is done already.
+            False when the task is done already, though its callback may not have run; or when it is done just then.
 
         Raises:
             WrongProcess: The result belongs to another process.
         """
-        if self._done:
+        if self._has_come():
             return False
         if self._home.foreign:
             raise wrong_process("result")
         see_called_off(self._home, partial(self._home.cancel, self._jobs))
-        return True
+        return not self._has_come() or self._was_called_off()
 
     def cancelled(self) -> bool:
         """Whether the task was called off before it was done."""
-        return self._done and isinstance(self._pair()[1], TaskCancelled)
+        return self._done and self._was_called_off()
+
+    def _has_come(self) -> bool:
+        """Whether it is known what the task came to. The callback comes after that, and then the result is ready."""
+        return self._done or self._outcome is not None or "_decoded" in self.__dict__
+
+    def _was_called_off(self) -> bool:
+        return isinstance(self._pair()[1], TaskCancelled)
 
     # -- the pool's side ------------------------------------------------------------------------------------------
     def stands_for(self, jobs: list[Job]) -> None:

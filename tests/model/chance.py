@@ -63,7 +63,7 @@ MOVES: dict[str, tuple[float, Callable[[random.Random], Arguments]]] = {
         1,
         lambda die: {
             "number": _lane(die),
-            "what": die.choice(["unclean", "dirty", "stubborn", "full", "late"]),
+            "what": die.choice(["unclean", "dirty", "stubborn", "full", "late", "stuck"]),
             "count": die.randint(1, 3),
         },
     ),

@@ -155,7 +155,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.after(now)
 
     @going
-    @rule(number=LANE, what=st.sampled_from(["unclean", "dirty", "stubborn", "full", "late"]), count=st.integers(1, 3))
+    @rule(
+        number=LANE,
+        what=st.sampled_from(["unclean", "dirty", "stubborn", "full", "late", "stuck"]),
+        count=st.integers(1, 3),
+    )
     def a_worker_will_fail(self, number: int, what: str, count: int) -> None:
         lane = self.pick(self.world.workers, number)
         if lane is not None and what == "full":

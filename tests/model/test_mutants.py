@@ -154,5 +154,5 @@ MUTANTS = [
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mistake_is_noticed(mutant: type[Engine]) -> None:
     with pytest.raises((AssertionError, KeyError)):
-        for seed in range(400):
+        for seed in range(1500):
             play(seed, mutant)

@@ -70,6 +70,8 @@ class SimWorker:
         self.late = self.doomed = False
         #: Which item that was.
         self.failed: tuple[int, int] | None = None
+        #: Takes nothing up any more.
+        self.stuck = False
         #: Does not exit by itself.
         self.stubborn = False
         #: Has been sent a signal that ends it.
@@ -155,6 +157,8 @@ class SimWorker:
             self._idle = True
             yield
             self._idle = False
+            while self.stuck or not self.queue:
+                yield
             message = self.queue.popleft()
             self.read.append(message.job)
             yield  # swallowed, and nothing says so

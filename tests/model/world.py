@@ -279,7 +279,7 @@ class World:
             worker = self.workers[lane.ident]
             seen, self.pages[lane.ident] = self.pages.get(lane.ident), tuple(worker.page)
             stuck = worker.page[2] == IDLE and self.pages[lane.ident] == seen
-            if lane.state == STOPPING and (lane.retired or not lane.parts or stuck):
+            if stuck if lane.parts and not lane.retired else lane.state == STOPPING:
                 worker.condemned = True
         for ident, worker in self.workers.items():
             if worker.doomed and ident % 2 and worker.has_told_all:  # its items have processes of their own

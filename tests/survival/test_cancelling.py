@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,36 @@ def test_whatever_it_does(make_pool: MakePool, tmp_path: Path, deed: Any) -> Non
         result.get(LIMIT)
     wait_for(lambda: pid not in living(pool), LIMIT, "the worker's end")
     assert pool.apply(tasks.square, (3,)) == 9
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_one_that_is_done_cannot_be_though_its_callback_runs(pool: IsolatedPool, fails: bool, whole: bool) -> None:
+    """What comes of it is known by then; only nobody may ask for it yet."""
+    told, heard, go = list[Any](), threading.Event(), threading.Event()
+
+    def call_back(_: Any) -> None:
+        heard.set()
+        go.wait(LIMIT)
+        told.append(result.cancel())
+
+    deed: Any = tasks.raise_ if fails else tasks.square
+    items: list[Any] = [ValueError("on purpose")] * 2 if fails else [3, 4]
+    submit: Any = pool.map_async if whole else pool.apply_async
+    result = submit(deed, items if whole else items[:1], callback=call_back, error_callback=call_back)
+    behind = pool.apply_async(tasks.square, (5,), callback=lambda _: None)
+    assert heard.wait(LIMIT)
+    wait_for(lambda: pool.stats().tasks == 1 + (2 if whole else 1), LIMIT, "the value of the one behind it")
+    assert (result.cancel(), result.ready(), behind.cancel()) == (False, False, False)
+    go.set()
+    if fails:
+        with pytest.raises(ValueError, match="on purpose"):
+            result.get(LIMIT)
+    else:
+        assert result.get(LIMIT) == ([9, 16] if whole else 9)
+    assert behind.get(LIMIT) == 25
+    assert told == [False]
+    assert not result.cancelled()
 
 
 def test_one_that_waits_never_runs(make_pool: MakePool, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.survival.support import chores, initializers
 from tests.survival.support.cases import spread
 from tests.survival.support.chores import Chore, do
 from tests.survival.support.states import STATES, State, continue_workers, queued, running, stopped
-from tests.survival.support.ways import LIMIT, assert_survives_pickling, assert_worded, living, runs
+from tests.survival.support.ways import LIMIT, assert_survives_pickling, assert_worded, living, runs, wait_for_rest
 
 pytestmark = pytest.mark.turns
 
@@ -161,6 +161,22 @@ def test_close_finishes_what_was_submitted(make_pool: MakePool, state: str, tmp_
     if state == "queued":
         assert runs(pending.runs) == Counter(range(100))
     assert living(pool) == set()
+
+
+def test_workers_that_take_up_nothing_are_replaced(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are stopped while they wait, so nobody else can do what they were sent."""
+    monkeypatch.setattr(mortuary, "STUCK_GRACE", 0.3)
+    pool = make_pool()
+    pool.map(tasks.square, range(4), 1)
+    wait_for_rest(pool)
+    stopped = {process.pid for process in pool._pool}
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    assert pool.map_async(tasks.square, range(10), 1).get(LIMIT) == [i * i for i in range(10)]
+    assert pool.apply_async(tasks.square, (3,)).get(LIMIT) == 9
+    if LEVEL != "process":  # where others have their places as soon as they were sent something
+        assert all(process_is_gone(pid) for pid in stopped)
+    assert pool.stats().lost == 0
 
 
 @pytest.mark.parametrize("state", ["half_sent", "stopped"])

@@ -259,12 +259,14 @@ def test_a_worker_that_is_killed_takes_its_task_along_and_no_other(pool: Isolate
     running = [pool.apply_async(chores.wait_at, (gate, arrivals)) for _ in range(2)]
     children = set(map(int, arrivals.wait(2)))
     behind = [pool.apply_async(tasks.record, (tally, i, i)) for i in range(20)]
-    for pid in living(pool):
+    killed = living(pool)
+    for pid in killed:
         os.kill(pid, signal.SIGKILL)
     for result in running:
         with pytest.raises(WorkerLost) as caught:
             result.get(LIMIT)
         assert caught.value.pid in children
+        assert any(f"worker process {pid} was killed by SIGKILL" in str(caught.value) for pid in killed)
     assert [result.get(LIMIT) for result in behind] == list(range(20))
     assert sorted(map(int, tally.entries())) == list(range(20))
     wait_for(lambda: all(map(process_is_gone, children)), LIMIT, "the end of what they ran")

@@ -44,6 +44,13 @@ CASES: dict[str, tuple[tuple[int, Any], type[errors.PoolsafeError], list[str], d
         lost(-9, may_have_run=False), errors.WorkerLost, ["did not run"], {"may_have_run": False},
     ),
     "crashed": (lost(-signal.SIGSEGV), errors.WorkerLost, ["SIGSEGV", "Native code"], {"signal": signal.SIGSEGV}),
+    "killed with the process that forked it": (
+        lost(-signal.SIGSEGV, host=76), errors.WorkerLost,
+        ["the worker process 76 was killed by SIGSEGV", "took its process 77 along", "Somebody sent"], {"pid": 77},
+    ),
+    "lost with the process that forked it": (
+        lost(-9, host=76), errors.WorkerLost, ["process 76 was killed by SIGKILL", "process 77", "out of memory"], {},
+    ),
     "illegal": (lost(-signal.SIGILL), errors.WorkerLost, ["SIGILL", "Native code"], {"signal": signal.SIGILL}),
     "aborted": (lost(-signal.SIGABRT), errors.WorkerLost, ["SIGABRT", "Native code"], {"signal": signal.SIGABRT}),
     "signalled": (lost(-signal.SIGTERM), errors.WorkerLost, ["SIGTERM", "Somebody sent"], {"signal": signal.SIGTERM}),

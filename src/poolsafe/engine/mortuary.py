@@ -12,7 +12,8 @@ the descriptors that tie its workers to it, which ends them: no task is blamed f
 from __future__ import annotations
 
 import signal
-from typing import Any, Protocol
+from math import inf
+from typing import Any, NamedTuple, Protocol
 
 from . import messages
 from .child import CUT_OFF_CODE
@@ -24,7 +25,7 @@ from .page import IDLE, Begun
 from .signals import FAULTS
 from .starting import KILL
 from .starvation import Starvation
-from .state import STARTING, STOPPING, Death, Fate
+from .state import STARTING, STOPPING, Death, Fate, Lane
 from .tally import Tally
 from .template import FORKLESS_CODE
 from .timers import Timers
@@ -36,9 +37,14 @@ CODE_PATIENCE = 0.2
 END_PATIENCE = 1.0
 #: Seconds that a worker has for ending by itself when it was told to, with nothing left to do.
 STOP_GRACE = 5.0
-#: Seconds that one has that was told to end, for taking up what it was sent besides. It never will if a submitter sent
-#: that just then, and the worker waits for a thread at its end. Much longer than the busiest machine needs.
+#: Seconds after which a worker that takes up nothing of what it was sent is of no use: it is stopped, or held by what a
+#: task has left (a signal's handler, C code in a thread), or it had read that it is to end when a submitter sent that,
+#: and waits for a thread. Much longer than the busiest machine needs.
 STUCK_GRACE = 30.0
+#: Bytes of arguments in a second, on the slowest of machines.
+_SLOWEST = 10e6
+#: So many seconds count, of those since the last look: the whole program may have been stopped.
+_LOOKED = 1.0
 #: By this number a worker is doomed for nothing that it has at hand.
 DOOM = 255
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
@@ -77,6 +83,14 @@ class _Suspicion:
         self.cut_off = cut_off
 
 
+class _Stillness(NamedTuple):
+    """For how long a worker has had something to do, and done nothing."""
+
+    begun: Begun
+    seen: float
+    waited: float
+
+
 class Mortuary:
     """See the module."""
 
@@ -84,7 +98,7 @@ class Mortuary:
         self._owner = owner
         self._suspected: dict[int, _Suspicion] = {}
         self._stopping: dict[int, float] = {}
-        self._still: dict[int, tuple[Begun, float]] = {}
+        self._still: dict[int, _Stillness] = {}
         self._burying = False
         owner.deadlines.give_up = lambda lane: self.bury(lane, None)
 
@@ -137,7 +151,9 @@ class Mortuary:
         stack, said = worker.take_stack(), worker.said()
         scarce = starting and code == FORKLESS_CODE
         endless = code is None and worker.lives()
-        fate = Fate(pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce, endless=endless)
+        at_work = begun.phase != IDLE and worker.since() != inf  # else it ended as the item's process had
+        host = worker.pid if at_work and pid != worker.pid and not starting else None
+        fate = Fate(pid, code, cut_off, None, None, stack, said, "", hindered, scarce, endless, host)
         worker.release()  # before it is told: should our end be closed, that is what has ended the worker
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
 
@@ -174,33 +190,39 @@ class Mortuary:
         return death._replace(fate=fate._replace(limit=overdue.limit, used=overdue.used), ended=True)
 
     def tick(self) -> None:
-        """Ends workers that were told to end, have nothing left to do, and do not."""
-        owner = self._owner
-        now = owner.timers.clock()
+        """Ends workers that were told to end, have nothing left to do, and do not; and those that take nothing up."""
+        engine = self._owner.engine
         # Those that retired have threads to wait for, perhaps; but their places are needed when they become too many.
-        crowded = len(owner.engine.lanes) >= 2 * owner.engine.processes
-        for lane in owner.engine.lanes.values():
-            worker = owner.crew.workers.get(lane.ident)
-            if worker is None or lane.state != STOPPING:
+        crowded = len(engine.lanes) >= 2 * engine.processes
+        for lane in list(engine.lanes.values()):
+            worker = self._owner.crew.workers.get(lane.ident)
+            if worker is None:
                 continue
             if lane.parts and not lane.retired:
-                self._end_if_stuck(lane.ident, worker)
-                continue
-            since = self._stopping.get(lane.ident)
-            if since is None:
-                self._stopping[lane.ident] = now
-                worker.channel.try_stop()  # once more: the first may have found the channel full
-            elif now - since > (0 if lane.retired and crowded else STOP_GRACE):
-                worker.send_signal(KILL)
+                self._end_if_stuck(lane, worker)
+            elif lane.state == STOPPING:
+                self._end_if_late(lane.ident, worker, 0 if lane.retired and crowded else STOP_GRACE)
 
-    def _end_if_stuck(self, lane: int, worker: Worker) -> None:
-        """It was sent something after it was told to end, perhaps, and will never read that."""
+    def _end_if_late(self, lane: int, worker: Worker, grace: float) -> None:
+        now = self._owner.timers.clock()
+        since = self._stopping.get(lane)
+        if since is None:
+            self._stopping[lane] = now
+            worker.channel.try_stop()  # once more: the first may have found the channel full
+        elif now - since > grace:
+            worker.send_signal(KILL)
+
+    def _end_if_stuck(self, lane: Lane, worker: Worker) -> None:
         now = self._owner.timers.clock()
         begun = worker.begun()
-        known, since = self._still.get(lane, (None, now))
-        if begun.phase != IDLE or begun != known:
-            self._still[lane] = begun, now
-        elif now - since > STUCK_GRACE and not self._owner.deadlines.is_overdue(lane):
+        before = self._still.get(lane.ident)
+        if before is None or begun.phase != IDLE or begun != before.begun:
+            self._still[lane.ident] = _Stillness(begun, now, 0.0)
+            return
+        waited = before.waited + min(now - before.seen, _LOOKED)
+        self._still[lane.ident] = _Stillness(begun, now, waited)
+        patience = STUCK_GRACE + sum(len(part.job.payload) for part in lane.parts.values()) / _SLOWEST
+        if waited > patience and not self._owner.deadlines.is_overdue(lane.ident):
             worker.doom(DOOM)
             if worker.begun() == begun:  # else it takes something up just now, and must not be ended for that
                 worker.send_signal(KILL)

@@ -141,6 +141,7 @@ class Fate(NamedTuple):
         hindered: Whether it ended while it started, and for what may have been nothing of the program's.
         scarce: Whether it ended while it started because no process, or descriptor, was to be had.
         endless: Whether it has not ended, for all that was done to it.
+        host: The process that it was forked from, when that is what ended so, and took it along.
     """
 
     pid: int | None
@@ -154,6 +155,7 @@ class Fate(NamedTuple):
     hindered: bool = False
     scarce: bool = False
     endless: bool = False
+    host: int | None = None
 
     @property
     def deserved(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from typing import Any
 
@@ -14,7 +15,7 @@ from poolsafe.engine.deadlines import Deadlines
 from poolsafe.engine.mortuary import CODE_PATIENCE, DOOM, END_PATIENCE, STOP_GRACE, STUCK_GRACE, Mortuary
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import KILL
-from poolsafe.engine.state import LOST, STOPPING, Job, Settle
+from poolsafe.engine.state import LOST, READY, STOPPING, Job, Settle
 from poolsafe.engine.tally import Tally
 from poolsafe.engine.timers import Timers
 
@@ -40,10 +41,14 @@ class FakeWorker:
         self.words: tuple[Any, frozenset[int], Begun] = ([], frozenset(), Begun(0, 0, IDLE))
         self.next_words: tuple[Any, frozenset[int], Begun] | None = None
         self.released = False
+        self.since_when = 0.0
         self.living = self.ending = False
 
     def begun(self) -> Begun:
         return self.words[2]
+
+    def since(self) -> float:
+        return self.since_when
 
     def doom(self, number: int) -> None:
         self.dooms.append(number)
@@ -152,6 +157,14 @@ class House:
         for command in self.engine.step():
             if isinstance(command, Settle):
                 self.settled.append((command.job.ident, command.kind, command.data))
+
+    def look_on(self, seconds: float) -> None:
+        """Time goes by, and now and then somebody looks."""
+        end = self.now + seconds
+        self.mortuary.tick()
+        while self.now < end:
+            self.now += 0.25
+            self.mortuary.tick()
 
     def wait(self, seconds: float) -> None:
         """Time goes by, in small steps."""
@@ -345,6 +358,18 @@ def test_the_pid_is_that_of_the_process_which_was_at_work(
     assert (of, death.fate.pid) == (lane, pid)
 
 
+@pytest.mark.parametrize(("serving", "since", "host"), [(77, 0.0, None), (78, 0.0, 77), (78, math.inf, None)])
+def test_which_process_has_ended_is_told(house: House, serving: int, since: float, host: int | None) -> None:
+    """That of the item, or the one that it was forked from; which ends as the item's did when that was about done."""
+    house.run(5)
+    house.worker.serving, house.worker.since_when = serving, since
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.mortuary.bury(house.lane, -11)
+    house.carry_out()
+    [(_, _, lost)] = house.settled
+    assert (lost.fate.pid, lost.fate.host) == (serving, host)
+
+
 def test_a_worker_that_was_told_to_end_and_does_not_is_killed(house: House) -> None:
     house.engine.close()
     house.carry_out()
@@ -362,26 +387,23 @@ def test_a_worker_that_was_told_to_end_and_does_not_is_killed(house: House) -> N
 def test_a_worker_that_still_has_work_is_left_alone(house: House) -> None:
     house.run(5)
     house.engine.lanes[house.lane].state = STOPPING
-    for phase in (RECEIVED, RUNNING, RUNNING, RUNNING):
+    for phase in (RECEIVED, RUNNING):
         house.worker.words = ([], frozenset(), Begun(5, 0, phase))
-        house.mortuary.tick()
-        house.now += 2 * STUCK_GRACE
+        house.look_on(2 * STUCK_GRACE)
     assert house.worker.signals == []
     assert house.worker.channel.stops == 0
 
 
-def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House) -> None:
-    """It has read that it is to end before what a submitter sent it just then, and does not end."""
+@pytest.mark.parametrize("state", [READY, STOPPING])
+def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House, state: str) -> None:
+    """It is stopped; or it has read that it is to end before what a submitter sent it just then, and does not end."""
     house.run(5)
-    house.engine.lanes[house.lane].state = STOPPING
+    house.engine.lanes[house.lane].state = state
     for index in range(3):  # it is at work
         house.worker.words = ([], frozenset(), Begun(4, index, IDLE))
-        house.mortuary.tick()
-        house.now += STUCK_GRACE
-    house.mortuary.tick()
+        house.look_on(STUCK_GRACE - 1)
     assert house.worker.signals == []
-    house.now += 0.1
-    house.mortuary.tick()
+    house.look_on(1.25)
     assert house.worker.signals == [KILL]
     assert house.worker.dooms == [DOOM]
     house.mortuary.bury(house.lane, -KILL)
@@ -390,26 +412,43 @@ def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House) -> N
     assert 5 in house.engine.jobs, "which goes to another one"
 
 
+def test_one_that_has_nothing_to_do_is_not(house: House) -> None:
+    house.look_on(10 * STUCK_GRACE)
+    assert (house.worker.signals, house.worker.dooms) == ([], [])
+
+
+def test_nor_is_one_when_the_whole_program_was_stopped(house: House) -> None:
+    house.run(5)
+    house.mortuary.tick()
+    house.now += 100 * STUCK_GRACE
+    house.mortuary.tick()
+    assert house.worker.dooms == []
+
+
+def test_what_is_long_has_longer(house: House) -> None:
+    house.engine.submitted(Job(5, bytes(50_000_000), 1, lambda *outcome: None))
+    house.carry_out()
+    house.look_on(STUCK_GRACE + 4)
+    assert house.worker.signals == []
+    house.look_on(2)
+    assert KILL in house.worker.signals
+
+
 def test_one_that_takes_it_up_just_then_is_not(house: House) -> None:
     house.run(5)
-    house.engine.lanes[house.lane].state = STOPPING
-    house.mortuary.tick()
+    house.look_on(STUCK_GRACE)
     house.worker.next_words = [], frozenset(), Begun(5, 0, RECEIVED)
-    house.now += STUCK_GRACE + 0.1
-    house.mortuary.tick()
+    house.look_on(0.25)
     assert house.worker.dooms == [DOOM, 0]
     assert house.worker.signals == []
 
 
 def test_nor_is_one_that_is_ended_already(house: House) -> None:
     house.run(5)
-    house.engine.lanes[house.lane].state = STOPPING
     house.worker.words = ([], frozenset(), Begun(4, 0, RUNNING))
     house.deadlines._end(house.lane, lambda seen: True, limit=1.5)
     house.worker.words = ([], frozenset(), Begun(4, 1, IDLE))
-    house.mortuary.tick()
-    house.now += STUCK_GRACE + 0.1
-    house.mortuary.tick()
+    house.look_on(STUCK_GRACE + 1)
     assert house.worker.dooms == [1]
 
 
