@@ -215,8 +215,10 @@ class Mortuary:
     def _end_if_stuck(self, lane: Lane, worker: Worker) -> None:
         now = self._owner.timers.clock()
         begun = worker.begun()
+        # Nothing; or what is answered, and its answer was heard: nobody knows how long it takes to send one.
+        has_nothing = begun.phase == IDLE or (worker.since() == inf and begun.job not in lane.parts)
         before = self._still.get(lane.ident)
-        if before is None or begun.phase != IDLE or begun != before.begun:
+        if before is None or not has_nothing or begun != before.begun:
             self._still[lane.ident] = _Stillness(begun, now, 0.0)
             return
         waited = before.waited + min(now - before.seen, _LOOKED)

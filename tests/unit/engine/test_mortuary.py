@@ -412,6 +412,30 @@ def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House, stat
     assert 5 in house.engine.jobs, "which goes to another one"
 
 
+def test_one_that_stays_at_what_it_has_answered_is_killed(house: House) -> None:
+    house.run(5)
+    house.run(6)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.worker.since_when = math.inf
+    house.look_on(2 * STUCK_GRACE)
+    assert house.worker.signals == [], "its answer may be under way"
+    house.engine.outcome(house.lane, 5, 0, messages.VALUE, b"")
+    house.look_on(STUCK_GRACE + 0.25)
+    assert house.worker.signals == [KILL]
+    house.mortuary.bury(house.lane, -KILL)
+    house.carry_out()
+    assert house.settled == [(5, messages.VALUE, b"")]
+    assert 6 in house.engine.jobs
+
+
+def test_one_that_runs_what_nobody_waits_for_is_not(house: House) -> None:
+    """Its submitter was interrupted before it could report."""
+    house.run(6)
+    house.worker.words = ([], frozenset(), Begun(5, 0, RUNNING))
+    house.look_on(2 * STUCK_GRACE)
+    assert house.worker.signals == []
+
+
 def test_one_that_has_nothing_to_do_is_not(house: House) -> None:
     house.look_on(10 * STUCK_GRACE)
     assert (house.worker.signals, house.worker.dooms) == ([], [])
