@@ -103,18 +103,21 @@ class IMapIterator(_Base[T]):
         `concurrent.futures.CancelledError`; and so does, once, the rest of the input.
 
         Returns:
-            False when all is done already.
+            False when all is done already, or just then.
 
         Raises:
             WrongProcess: The iterator belongs to another process.
         """
-        if self._cut is not None or (self._length is not None and self._settled >= self._length):
+        if self._is_done():
             return False
         if self._home.foreign:
             raise wrong_process("iterator")
         self.is_off = True  # first this: what the feeder submits from now on it calls off by itself
         see_called_off(self._home, partial(self._home.disown, self))
-        return True
+        return self._called_off or not self._is_done()
+
+    def _is_done(self) -> bool:
+        return self._cut is not None or (self._length is not None and self._settled >= self._length)
 
     def cancelled(self) -> bool:
         """Whether anything of it was called off."""

@@ -24,7 +24,7 @@ from .engine.latch import Latch, Waiters
 from .engine.messages import VALUE
 from .engine.state import BROKEN, CANCELLED, TERMINATED, Job, held_by
 from .errors import WrongProcess
-from .failures import Outcome, TaskCancelled, decode
+from .failures import Outcome, decode
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._outcome: Any = None
         self._held: Any = None  # queues that went with the task, and may come back with the value
         self._jobs: list[int] = []
-        self._done = False
+        self._done = self._called_off = False
         self._waiters = Waiters()
 
     # -- the user's side -----------------------------------------------------------------------------------------
@@ -183,18 +183,15 @@ class AsyncResult(stdlib.ApplyResult[T]):
         if self._home.foreign:
             raise wrong_process("result")
         see_called_off(self._home, partial(self._home.cancel, self._jobs))
-        return not self._has_come() or self._was_called_off()
+        return self._called_off or not self._has_come()
 
     def cancelled(self) -> bool:
         """Whether the task was called off before it was done."""
-        return self._done and self._was_called_off()
+        return self._done and self._called_off
 
     def _has_come(self) -> bool:
         """Whether it is known what the task came to. The callback comes after that, and then the result is ready."""
         return self._done or self._outcome is not None or "_decoded" in self.__dict__
-
-    def _was_called_off(self) -> bool:
-        return isinstance(self._pair()[1], TaskCancelled)
 
     # -- the pool's side ------------------------------------------------------------------------------------------
     def stands_for(self, jobs: list[Job]) -> None:
@@ -208,6 +205,7 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._complete(Outcome(kind, data))
 
     def _complete(self, outcome: Any) -> None:
+        self._called_off = self._is_off(outcome)
         self._outcome = outcome
         if self._callback is None and self._error_callback is None:
             self._become_ready()
@@ -220,6 +218,10 @@ class AsyncResult(stdlib.ApplyResult[T]):
     @staticmethod
     def _ended(outcome: Any) -> bool:
         return outcome.kind in (TERMINATED, BROKEN)
+
+    @staticmethod
+    def _is_off(outcome: Any) -> bool:
+        return bool(outcome.kind == CANCELLED)
 
     def _call_back(
         self, callback: Callable[[Any], Any] | None, error_callback: Callable[[BaseException], Any] | None
@@ -293,6 +295,10 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
     @staticmethod
     def _ended(outcome: Any) -> bool:
         return any(type(item) is Outcome and item.kind in (TERMINATED, BROKEN) for item in outcome)
+
+    @staticmethod
+    def _is_off(outcome: Any) -> bool:
+        return any(type(item) is Outcome and item.kind == CANCELLED for item in outcome)
 
     @staticmethod
     def _decode(outcome: Any) -> tuple[bool, Any]:

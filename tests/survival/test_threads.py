@@ -295,3 +295,11 @@ def test_all_that_a_first_pool_imports_holds_up_forks(start_method: str, tmp_pat
     program.write_text(LATE_IMPORTS)
     done = run_python(program, start_method)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_the_main_thread_of_a_worker_is_like_any_other(make_pool: MakePool) -> None:
+    """Under fork it goes on as the thread that forked it: the program's, or the supervisor's, which is a daemon."""
+    [pool] = in_threads(1, lambda _: make_pool(1))
+    for _ in range(2):
+        assert pool.apply(chores.main_thread) == ("MainThread", False, False, True)
+        kill_idle(pool)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolsafe.engine import messages
+from poolsafe.engine.latch import Latch
 from poolsafe.engine.messages import dumps
 from poolsafe.engine.state import Job
 
@@ -16,9 +17,21 @@ class FakeHome:
     def __init__(self) -> None:
         self.foreign = False
         self.roused = 0
+        self.finished = Latch()
+        self.meanwhile: Callable[[], Any] = int
 
     def rouse(self) -> None:
         self.roused += 1
+
+    def inside(self) -> bool:
+        return False
+
+    def cancel(self, jobs: Any, then: Callable[[], object]) -> None:
+        """Carried out at once, but something happens just before."""
+        self.meanwhile()
+        then()
+
+    disown = cancel
 
 
 class FakeCallbacks:

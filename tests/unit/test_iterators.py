@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from poolsafe import errors
-from poolsafe.engine.state import EXHAUSTED, TERMINATED
+from poolsafe.engine.state import CANCELLED, EXHAUSTED, TERMINATED
 from poolsafe.iterators import IMapIterator, IMapUnorderedIterator
 from tests.support.gates import DEADLINE, wait_for
 
@@ -234,3 +234,19 @@ def test_room_that_is_made_while_the_feeder_registers(either: Any) -> None:
 def test_they_are_multiprocessings() -> None:
     assert issubclass(IMapIterator, stdlib.IMapIterator)
     assert issubclass(IMapUnorderedIterator, stdlib.IMapUnorderedIterator)
+
+
+def test_what_is_called_off_says_so(either: Any) -> None:
+    either._home.meanwhile = lambda: either.arrive_at(0, 0, CANCELLED, True)
+    either.end_at(1)
+    assert either.cancel() is True
+    assert either.cancelled()
+    assert either.cancel() is False
+
+
+def test_what_is_done_just_then_is_not_called_off(either: Any) -> None:
+    either._home.meanwhile = lambda: either.arrive_at(0, 0, *value("a"))
+    either.end_at(1)
+    assert either.cancel() is False
+    assert not either.cancelled()
+    assert list(either) == ["a"]

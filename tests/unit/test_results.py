@@ -7,13 +7,15 @@ import multiprocessing
 import pickle
 import threading
 import weakref
+from functools import partial
 from multiprocessing import pool as stdlib
 from typing import Any
 
 import pytest
 
 from poolsafe import errors, results
-from poolsafe.engine.state import BROKEN, LOST, TERMINATED, Fate, Lost
+from poolsafe.engine.state import BROKEN, CANCELLED, LOST, TERMINATED, Fate, Lost
+from poolsafe.failures import TaskCancelled
 from poolsafe.results import AsyncResult, MapResult
 from tests.support.gates import DEADLINE, wait_for
 
@@ -328,3 +330,46 @@ def test_a_thread_that_comes_late_to_the_decoding_gets_what_another_made() -> No
     result = Late(*rest)
     result._become_ready()
     assert result.get() == "made by another"
+
+
+# -- calling off -------------------------------------------------------------------------------------------------------
+OFF = CANCELLED, True
+
+
+@pytest.mark.parametrize("length", [None, 1])
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_is_called_off_is(length: int | None, heard: bool) -> None:
+    case = Case(length, **({"error_callback": repr} if heard else {}))
+    arrive = case.result.arrive if length is None else partial(case.result.arrive_at, 0)  # type: ignore[attr-defined]
+    case.home.meanwhile = lambda: arrive(0, *OFF)
+    assert case.result.cancel() is True
+    assert case.result.cancel() is False
+    case.callbacks.run()
+    assert case.result.cancelled()
+    with pytest.raises(TaskCancelled):
+        case.result.get(0)
+
+
+@pytest.mark.parametrize("length", [None, 1])
+@pytest.mark.parametrize("heard", [False, True])
+def test_what_is_done_just_then_is_not(length: int | None, heard: bool) -> None:
+    case = Case(length, **({"callback": repr} if heard else {}))
+    arrive = case.result.arrive if length is None else partial(case.result.arrive_at, 0)  # type: ignore[attr-defined]
+    case.home.meanwhile = lambda: arrive(0, *value(3))
+    assert case.result.cancel() is False
+    case.callbacks.run()
+    assert not case.result.cancelled()
+    assert case.result.get(0) == (3 if length is None else [3])
+
+
+def test_what_nobody_has_carried_out_yet_is_believed_to_be() -> None:
+    assert Case().result.cancel() is True
+
+
+@pytest.mark.parametrize("outcome", [value, error])
+def test_the_error_of_another_task_that_was_called_off_is_nothing(outcome: Any) -> None:
+    """A task may have a pool of its own, and give back what became of a task there."""
+    case = Case()
+    case.home.meanwhile = lambda: case.result.arrive(0, *outcome(TaskCancelled("fact", cause="", remedy="")))
+    assert case.result.cancel() is False
+    assert not case.result.cancelled()

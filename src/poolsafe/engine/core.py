@@ -109,10 +109,7 @@ class Engine(Cancelling):
             lane.parts[job.ident] = part
 
     def outcome(self, lane_id: int, job_id: int, index: int, kind: int, data: Any) -> None:
-        """A worker answered for an item. An answer that came before (by the page's log) is passed over.
-
-        With LOST it was told to end for what the item took, and the item's own failure is not its answer.
-        """
+        """A worker answered for an item, or (LOST) failed as it was told to end. What came before is passed over."""
         lane = self.lanes[lane_id]
         lane.full, lane.doubted = False, 0
         self._barren = 0
@@ -288,11 +285,15 @@ class Engine(Cancelling):
 
     def _staff(self) -> None:
         if not self._paused:
-            lanes = self.lanes.values()
-            leaving = sum(lane.retired or (self.spares and lane.state == STOPPING) for lane in lanes)
-            staying = len(lanes) - leaving  # those that leave may take their time to exit
-            for _ in range(min(self.processes - staying, 2 * self.processes - len(self.lanes))):
+            wanted, room = self.openings()
+            for _ in range(min(wanted, room)):
                 self.commands.append(Start(self.adopt()))
+
+    def openings(self) -> tuple[int, int]:
+        """How many workers are wanted besides, and for how many there is room: those that leave may take their time."""
+        lanes = self.lanes.values()
+        leaving = sum(lane.retired or (self.spares and lane.state == STOPPING) for lane in lanes)
+        return self.processes - (len(lanes) - leaving), 2 * self.processes - len(lanes)
 
     def _stop_all(self) -> None:
         for lane in self.lanes.values():

@@ -180,6 +180,20 @@ class Deadlines:
             if overdue.limit is None and overdue.used is None:
                 self.cut(lane, overdue.job)  # it may have been just about to begin, and now does
 
+    def doom_idle(self, lane: int, begun: Begun) -> bool:
+        """Has the lane's worker begin nothing any more; False when it has begun something since it was seen so.
+
+        Whoever calls that ends it. What it takes up just then is not lost, for it waits there.
+        """
+        worker = self._crew.workers[lane]
+        doom = next(self._dooms)
+        worker.doom(doom)
+        if worker.begun() != begun:
+            worker.doom(0)
+            return False
+        self._overdue[lane] = Overdue(_NO_JOB, 0, None, doom)
+        return True
+
     def is_overdue(self, lane: int) -> bool:
         """Whether the lane's worker is doomed."""
         return lane in self._overdue

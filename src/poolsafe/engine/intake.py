@@ -139,13 +139,17 @@ class Intake:
         """Tells the engine what came in. `busy`: it has jobs waiting for workers, so no worker is to be on offer."""
         if self._inbox or busy:
             self.reclaim()  # before looking into the inbox: nobody can overtake what is found there
+        self._take_reports()
+        while self._inbox:
+            event, args = self._inbox.popleft()
+            self._take_reports()  # what calls a job off comes after its report, which may have come just now
+            event(*args)
+
+    def _take_reports(self) -> None:
         while self._reports:
             job, offer = self._reports.popleft()
             self._lent.pop(offer.lane, None)
             self._sent(job, offer.lane)
-        while self._inbox:
-            event, args = self._inbox.popleft()
-            event(*args)
 
     def offer(self, idle: Iterable[tuple[int, Channel]]) -> None:
         """Puts idle workers on offer, right before the supervisor sleeps."""

@@ -45,8 +45,6 @@ STUCK_GRACE = 30.0
 _SLOWEST = 10e6
 #: So many seconds count, of those since the last look: the whole program may have been stopped.
 _LOOKED = 1.0
-#: By this number a worker is doomed for nothing that it has at hand.
-DOOM = 255
 #: Seconds that a process has for ending by itself when its channel has ended, before it is killed.
 CUT_OFF_PATIENCE = 0.05
 _AGAIN = 0.01
@@ -185,6 +183,8 @@ class Mortuary:
             if fate.exitcode == -KILL and not fate.cut_off and not death.ended:
                 fate = fate._replace(starved=self._owner.starvation.witness())
             return death._replace(fate=fate)
+        if overdue.failed == (death.job, death.index):
+            death = death._replace(phase=IDLE)  # it was heard; and if it comes again, that one had not begun
         if (overdue.job, overdue.index) != (death.job, death.index):  # done by then, so the stack is another item's
             return death._replace(fate=fate._replace(stack=""), ended=True)
         return death._replace(fate=fate._replace(limit=overdue.limit, used=overdue.used), ended=True)
@@ -192,8 +192,9 @@ class Mortuary:
     def tick(self) -> None:
         """Ends workers that were told to end, have nothing left to do, and do not; and those that take nothing up."""
         engine = self._owner.engine
-        # Those that retired have threads to wait for, perhaps; but their places are needed when they become too many.
-        crowded = len(engine.lanes) >= 2 * engine.processes
+        # Those that retired have threads to wait for, perhaps; but as many of their places are needed.
+        wanted, room = engine.openings()
+        missing = wanted - room
         for lane in list(engine.lanes.values()):
             worker = self._owner.crew.workers.get(lane.ident)
             if worker is None:
@@ -201,7 +202,9 @@ class Mortuary:
             if lane.parts and not lane.retired:
                 self._end_if_stuck(lane, worker)
             elif lane.state == STOPPING:
-                self._end_if_late(lane.ident, worker, 0 if lane.retired and crowded else STOP_GRACE)
+                needed = lane.retired and missing > 0
+                missing -= needed
+                self._end_if_late(lane.ident, worker, 0 if needed else STOP_GRACE)
 
     def _end_if_late(self, lane: int, worker: Worker, grace: float) -> None:
         now = self._owner.timers.clock()
@@ -213,6 +216,8 @@ class Mortuary:
             worker.send_signal(KILL)
 
     def _end_if_stuck(self, lane: Lane, worker: Worker) -> None:
+        if not worker.takes_up_at_once:
+            return
         now = self._owner.timers.clock()
         begun = worker.begun()
         # Nothing; or what is answered, and its answer was heard: nobody knows how long it takes to send one.
@@ -224,9 +229,6 @@ class Mortuary:
         waited = before.waited + min(now - before.seen, _LOOKED)
         self._still[lane.ident] = _Stillness(begun, now, waited)
         patience = STUCK_GRACE + sum(len(part.job.payload) for part in lane.parts.values()) / _SLOWEST
-        if waited > patience and not self._owner.deadlines.is_overdue(lane.ident):
-            worker.doom(DOOM)
-            if worker.begun() == begun:  # else it takes something up just now, and must not be ended for that
-                worker.send_signal(KILL)
-            else:
-                worker.doom(0)
+        deadlines = self._owner.deadlines
+        if waited > patience and not deadlines.is_overdue(lane.ident) and deadlines.doom_idle(lane.ident, begun):
+            worker.send_signal(KILL)

@@ -79,6 +79,7 @@ class Recipe:
         self.max_memory: int | None = max_memory
         self._make_process = make_process
         self._initializer = Sealed((initializer, initargs))
+        self._initializer_is_none = initializer is None
         self._options: Sealed | None = Sealed(options)
         self._baseline = baseline
         self.transport = transport
@@ -135,7 +136,9 @@ class Recipe:
         """The handle of a started process. Apart from `start`, because a pool starts all before it looks at any."""
         forking = InitializingChildren if self._each else ForkingWorker
         kind = forking if self._forks else PersistentWorker
-        return kind(started, self.pages, pidfd=self._pidfd, leads=not self._daemon)
+        worker = kind(started, self.pages, pidfd=self._pidfd, leads=not self._daemon)
+        worker.takes_up_at_once = not self._each or self._initializer_is_none
+        return worker
 
     def refused(self) -> bool:
         """Whether the initializer, its arguments or the options did not pickle."""

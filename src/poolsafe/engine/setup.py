@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable
 from types import FrameType
 from typing import Any
@@ -90,11 +91,23 @@ def harden(setup: Setup) -> None:
     signals.set_mask(setup.mask - {signal.SIGINT, signal.SIGTERM})  # the thread that started us may block everything
     if setup.inherited:
         renew_streams()
+        become_main_thread()
     forget_dead_importers(setup.importing)
     stderr.keep(setup.page)
     setup.end.keep_private()
     leads = not setup.daemon and lead_group()
     setup.lifeline.arm(threadless=setup.forks, group=leads)
+
+
+def become_main_thread() -> None:
+    """Makes the one thread of a forked process like the main thread of any other.
+
+    CPython keeps the object of the thread that forked: for a replacement that is the supervisor's, a daemon, and so
+    would be each thread that a task starts there, but not in the first workers.
+    """
+    thread = threading.current_thread()
+    thread.name = "MainThread"
+    thread._daemonic = False  # type: ignore[attr-defined]  # as `daemon` cannot be set of one that runs
 
 
 def lead_group() -> bool:

@@ -32,6 +32,8 @@ class Worker(Protocol):
 
     channel: Channel
     process: Any
+    #: Whether it takes up what it is sent as soon as it has nothing else to do; else an initializer may come before.
+    takes_up_at_once: bool
 
     @property
     def pid(self) -> int | None:
@@ -105,6 +107,8 @@ class Started(NamedTuple):
 
 class PersistentWorker:
     """A process that serves many tasks."""
+
+    takes_up_at_once: bool = True
 
     def __init__(self, started: Started, pages: Pages, *, pidfd: bool, leads: bool = False) -> None:
         self.process: Any = started.process

@@ -17,6 +17,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
@@ -40,6 +41,12 @@ def do(chore: Chore) -> Any:
     if chore.deed is None:
         return chore.index, chore.index * chore.index
     return chore.index, chore.deed()
+
+
+def main_thread() -> tuple[str, bool, bool, bool]:
+    """Its name, whether it is a daemon, whether what it starts is, and whether it is the main thread."""
+    me = threading.current_thread()
+    return me.name, me.daemon, threading.Thread(target=int).daemon, me is threading.main_thread()
 
 
 def raise_(kind: type[BaseException], *args: Any) -> NoReturn:

@@ -255,3 +255,22 @@ def test_two_threads_settle_each_entry_once(desk: Desk) -> None:
     desk.intake._inbox = Contended()  # type: ignore[assignment]
     desk.intake.settle_leftovers()
     assert desk.settled == []
+
+
+def test_a_job_is_known_before_it_is_called_off(desk: Desk) -> None:
+    """Its submitter reports it, and calls it off, while the supervisor takes in what came before."""
+    wire = Wire()
+    desk.sleep(_3=wire)
+
+    def call_off() -> None:
+        desk.told.append(("called off", 7))
+
+    def submit_and_call_off() -> None:
+        [offer] = taken
+        assert offer.channel.try_send(7, 0, 1, b"")
+        desk.intake._reports.append((desk.job(7), offer))
+        desk.intake.post(call_off)
+
+    taken = [desk.intake._take_offer()]
+    desk.intake.post(submit_and_call_off)
+    assert desk.wake() == [("sent", 7, 3), ("called off", 7)]

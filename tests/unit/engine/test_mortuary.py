@@ -12,7 +12,7 @@ from poolsafe.engine import messages
 from poolsafe.engine.child import CUT_OFF_CODE
 from poolsafe.engine.core import Engine
 from poolsafe.engine.deadlines import Deadlines
-from poolsafe.engine.mortuary import CODE_PATIENCE, DOOM, END_PATIENCE, STOP_GRACE, STUCK_GRACE, Mortuary
+from poolsafe.engine.mortuary import CODE_PATIENCE, END_PATIENCE, STOP_GRACE, STUCK_GRACE, Mortuary
 from poolsafe.engine.page import IDLE, RECEIVED, RUNNING, Begun
 from poolsafe.engine.starting import KILL
 from poolsafe.engine.state import LOST, READY, STOPPING, Job, Settle
@@ -43,6 +43,7 @@ class FakeWorker:
         self.released = False
         self.since_when = 0.0
         self.living = self.ending = False
+        self.takes_up_at_once = True
 
     def begun(self) -> Begun:
         return self.words[2]
@@ -405,7 +406,7 @@ def test_one_that_does_not_take_up_what_it_was_sent_is_killed(house: House, stat
     assert house.worker.signals == []
     house.look_on(1.25)
     assert house.worker.signals == [KILL]
-    assert house.worker.dooms == [DOOM]
+    assert house.worker.dooms == [1]
     house.mortuary.bury(house.lane, -KILL)
     house.carry_out()
     assert house.settled == []
@@ -449,6 +450,13 @@ def test_nor_is_one_when_the_whole_program_was_stopped(house: House) -> None:
     assert house.worker.dooms == []
 
 
+def test_one_whose_initializer_may_be_running_is_not(house: House) -> None:
+    house.worker.takes_up_at_once = False
+    house.run(5)
+    house.look_on(10 * STUCK_GRACE)
+    assert house.worker.signals == []
+
+
 def test_what_is_long_has_longer(house: House) -> None:
     house.engine.submitted(Job(5, bytes(50_000_000), 1, lambda *outcome: None))
     house.carry_out()
@@ -463,7 +471,7 @@ def test_one_that_takes_it_up_just_then_is_not(house: House) -> None:
     house.look_on(STUCK_GRACE)
     house.worker.next_words = [], frozenset(), Begun(5, 0, RECEIVED)
     house.look_on(0.25)
-    assert house.worker.dooms == [DOOM, 0]
+    assert house.worker.dooms == [1, 0]
     assert house.worker.signals == []
 
 
@@ -485,6 +493,28 @@ def test_a_worker_that_retired_is_not(house: House) -> None:
     house.now += 2 * STOP_GRACE
     house.mortuary.tick()
     assert house.worker.signals == [KILL]
+
+
+def test_one_that_retired_has_its_time_while_nobody_needs_its_place(house: House) -> None:
+    house.engine.retired(house.lane, 0, None)
+    house.carry_out()
+    house.look_on(STOP_GRACE - 0.25)
+    assert len(house.engine.lanes) == 2, "another one has come for it"
+    assert house.worker.signals == []
+
+
+def test_of_those_that_retired_as_many_are_ended_as_have_to_make_room(house: House) -> None:
+    house.engine.processes = 2
+    for pid in (78, 79):
+        lane = house.engine.adopt()
+        house.engine.ready(lane)
+        house.crew.workers[lane] = FakeWorker(pid)
+    lanes = dict(house.crew.workers)
+    for lane in lanes:
+        house.engine.retired(lane, 0, None)
+    house.engine.retired(house.engine.adopt(), 0, None)
+    house.look_on(1.0)
+    assert [bool(worker.signals) for worker in lanes.values()] == [True, True, False]
 
 
 def test_a_lane_without_a_worker_yet_is_passed_over(house: House) -> None:
