@@ -37,9 +37,12 @@ class Owner(Protocol):
 def deliver(owner: Owner, lane: int, frames: list[messages.Frame]) -> None:
     """Tells the engine what a worker sent."""
     engine = owner.engine
+    doomed = owner.deadlines.is_overdue(lane)
     for kind, job, index, data in frames:
         if kind in _ANSWERS:
-            if not owner.deadlines.has_failed(lane, job, index):
+            if not doomed:
+                engine.outcome(lane, job, index, kind, data)
+            elif not owner.deadlines.has_failed(lane, job, index):
                 engine.outcome(lane, job, index, *_judged(owner, lane, kind, job, index, data))
         elif kind == messages.READY:
             engine.ready(lane)
