@@ -137,7 +137,7 @@ class Recipe:
         forking = InitializingChildren if self._each else ForkingWorker
         kind = forking if self._forks else PersistentWorker
         worker = kind(started, self.pages, pidfd=self._pidfd, leads=not self._daemon)
-        worker.takes_up_at_once = not self._each or self._initializer_is_none
+        worker.takes_up_at_once = kind is not InitializingChildren or self._initializer_is_none
         return worker
 
     def refused(self) -> bool:

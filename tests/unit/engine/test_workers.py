@@ -130,6 +130,24 @@ def test_a_process_that_ended_is_joined(make: Any) -> None:
     assert proc.joined == 1
 
 
+@pytest.mark.parametrize(
+    ("forks", "each", "initializer", "at_once"),
+    [(False, False, print, True), (False, True, print, True), (True, False, print, True),
+     (True, True, None, True), (True, True, print, False)],
+)  # fmt: skip
+def test_what_may_have_to_wait_for_an_initializer(forks: bool, each: bool, initializer: Any, at_once: bool) -> None:
+    """It has run when a worker is ready; but where each task's process is forked, it may run in each of these."""
+    nothing: Any = None
+    recipe = Recipe(
+        nothing, 1, initializer=initializer, initargs=(), options=nothing, baseline=None, transport="socket",
+        pidfd=False, forks=forks, each=each,
+    )  # fmt: skip
+    try:
+        assert recipe.worker(Started(FakeProcess(0), nothing, nothing)).takes_up_at_once is at_once
+    finally:
+        recipe.close()
+
+
 @pytest.mark.parametrize("kind", [PersistentWorker, ForkingWorker, InitializingChildren])
 def test_the_process_of_the_initializer(make: Any, kind: type[PersistentWorker]) -> None:
     """A first child that cannot tell that it is ready is not the one in which the initializer closed everything."""
