@@ -159,10 +159,10 @@ def _likely_cause(fate: Fate, *, begun: bool) -> str:
     if exitcode >= 0:
         who = "The function" if begun else "What runs before it (a factory, a hook, the loading of its arguments)"
         return f"{who}, or a library that it uses, called os._exit() or exec, or closed the file descriptors."
-    if fate.host is not None and exitcode != -KILL:
-        return "Somebody sent the signal; a task can, for to it that process is `os.getppid()`."
     if exitcode == -KILL:
         return "Often the kernel ran out of memory and chose this process; otherwise somebody sent the signal."
+    if fate.host is not None:
+        return "Somebody sent the signal; a task can, for to it that process is `os.getppid()`."
     if -exitcode in FAULTS:
         return "Native code, a library called through ctypes or an extension module, crashed."
     return "Somebody sent the signal, or the function sent it to its own process."

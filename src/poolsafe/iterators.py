@@ -221,5 +221,4 @@ class IMapUnorderedIterator(IMapIterator[T], _UnorderedBase[T]):
         return outcome
 
     def _something_new(self) -> bool:
-        ended = self._cut is not None or (self._length is not None and self._settled >= self._length)
-        return ended or bool(self._come)
+        return self._is_done() or bool(self._come)

@@ -108,7 +108,8 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._outcome: Any = None
         self._held: Any = None  # queues that went with the task, and may come back with the value
         self._jobs: list[int] = []
-        self._done = self._called_off = False
+        self._done = False
+        self._called_off: bool | None = None  # None until it is known what the task came to
         self._waiters = Waiters()
 
     # -- the user's side -----------------------------------------------------------------------------------------
@@ -178,20 +179,16 @@ class AsyncResult(stdlib.ApplyResult[T]):
         Raises:
             WrongProcess: The result belongs to another process.
         """
-        if self._has_come():
+        if self._called_off is not None:
             return False
         if self._home.foreign:
             raise wrong_process("result")
         see_called_off(self._home, partial(self._home.cancel, self._jobs))
-        return self._called_off or not self._has_come()
+        return self._called_off is not False
 
     def cancelled(self) -> bool:
         """Whether the task was called off before it was done."""
-        return self._done and self._called_off
-
-    def _has_come(self) -> bool:
-        """Whether it is known what the task came to. The callback comes after that, and then the result is ready."""
-        return self._done or self._outcome is not None or "_decoded" in self.__dict__
+        return self._done and bool(self._called_off)
 
     # -- the pool's side ------------------------------------------------------------------------------------------
     def stands_for(self, jobs: list[Job]) -> None:
@@ -205,23 +202,19 @@ class AsyncResult(stdlib.ApplyResult[T]):
         self._complete(Outcome(kind, data))
 
     def _complete(self, outcome: Any) -> None:
-        self._called_off = self._is_off(outcome)
+        self._called_off = self._came_to(outcome, CANCELLED)
         self._outcome = outcome
         if self._callback is None and self._error_callback is None:
             self._become_ready()
             return
         call = partial(self._call_back, self._callback, self._error_callback)
-        if self._ended(outcome):
+        if self._came_to(outcome, TERMINATED, BROKEN):
             self._become_ready()  # when the pool ends, nobody is to wait for a callback that may block
         self._callbacks.post(call)
 
     @staticmethod
-    def _ended(outcome: Any) -> bool:
-        return outcome.kind in (TERMINATED, BROKEN)
-
-    @staticmethod
-    def _is_off(outcome: Any) -> bool:
-        return bool(outcome.kind == CANCELLED)
+    def _came_to(outcome: Any, *kinds: int) -> bool:
+        return outcome.kind in kinds
 
     def _call_back(
         self, callback: Callable[[Any], Any] | None, error_callback: Callable[[BaseException], Any] | None
@@ -275,8 +268,8 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
         self._arrived = 0
         self._length = length
         self._chunksize = 1
-        if not length:
-            self._outcome = self._items
+        if not length:  # whose callbacks are not called, as in the standard library
+            self._called_off, self._outcome = False, self._items
             self._become_ready()
 
     @property
@@ -293,12 +286,8 @@ class MapResult(AsyncResult[list[T]], stdlib.MapResult[T]):
             self._complete(items)
 
     @staticmethod
-    def _ended(outcome: Any) -> bool:
-        return any(type(item) is Outcome and item.kind in (TERMINATED, BROKEN) for item in outcome)
-
-    @staticmethod
-    def _is_off(outcome: Any) -> bool:
-        return any(type(item) is Outcome and item.kind == CANCELLED for item in outcome)
+    def _came_to(outcome: Any, *kinds: int) -> bool:
+        return any(type(item) is Outcome and item.kind in kinds for item in outcome)
 
     @staticmethod
     def _decode(outcome: Any) -> tuple[bool, Any]:

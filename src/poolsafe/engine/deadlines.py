@@ -130,17 +130,24 @@ class Deadlines:
         self, lane: int, is_meant: Callable[[Begun], bool], *, limit: float | None = None, used: int | None = None
     ) -> bool:
         """Ends the worker for what it has at hand; False when that is not what is meant any more."""
+        overdue = self._doom(lane, is_meant)
+        if overdue is None:
+            return False
+        self._overdue[lane] = overdue._replace(limit=limit, used=used)
+        self._press(lane, overdue.doom, 0)
+        return True
+
+    def _doom(self, lane: int, is_meant: Callable[[Begun], bool]) -> Overdue | None:
+        """Has the lane's worker begin nothing any more: with what it has at hand, or None when that is not meant."""
         worker = self._crew.workers[lane]
         doom = next(self._dooms)
         worker.doom(doom)
         pid = worker.serving
         begun = worker.begun()
-        if not is_meant(begun):
-            worker.doom(0)
-            return False
-        self._overdue[lane] = Overdue(begun.job, begun.index, limit, doom, used, pid)
-        self._press(lane, doom, 0)
-        return True
+        if is_meant(begun):
+            return Overdue(begun.job, begun.index, None, doom, pid=pid)
+        worker.doom(0)
+        return None
 
     def cut(self, lane: int, job: int) -> None:
         """Nobody wants a job any more that the lane's worker was sent: has it taken back, or the worker ended."""
@@ -185,13 +192,10 @@ class Deadlines:
 
         Whoever calls that ends it. What it takes up just then is not lost, for it waits there.
         """
-        worker = self._crew.workers[lane]
-        doom = next(self._dooms)
-        worker.doom(doom)
-        if worker.begun() != begun:
-            worker.doom(0)
+        overdue = self._doom(lane, lambda seen: seen == begun)
+        if overdue is None:
             return False
-        self._overdue[lane] = Overdue(_NO_JOB, 0, None, doom)
+        self._overdue[lane] = overdue._replace(job=_NO_JOB)
         return True
 
     def is_overdue(self, lane: int) -> bool:

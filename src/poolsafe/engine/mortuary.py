@@ -151,7 +151,9 @@ class Mortuary:
         endless = code is None and worker.lives()
         at_work = begun.phase != IDLE and worker.since() != inf  # else it ended as the item's process had
         host = worker.pid if at_work and pid != worker.pid and not starting else None
-        fate = Fate(pid, code, cut_off, None, None, stack, said, "", hindered, scarce, endless, host)
+        fate = Fate(
+            pid, code, cut_off, stack=stack, said=said, hindered=hindered, scarce=scarce, endless=endless, host=host
+        )
         worker.release()  # before it is told: should our end be closed, that is what has ended the worker
         owner.engine.lost(lane, self._explained(Death(fate, *begun, unread), owner.deadlines.reason(lane)))
 

@@ -127,48 +127,47 @@ def _exit(number: int, frame: object) -> None:
     sys.exit(0)
 
 
+def _wait_for_ever_with(handler: Callable[[int, Any], None]) -> NoReturn:
+    signal.signal(signal.SIGTERM, handler)
+    wait_for_ever()
+
+
 def raise_when_told(tally: Tally) -> None:
     """Takes too long, and fails in its own way when it is told to end; so do the next two."""
     tally.add(os.getpid())
-    signal.signal(signal.SIGTERM, _stop)
-    wait_for_ever()
+    _wait_for_ever_with(_stop)
 
 
 def exit_when_told(tally: Tally) -> None:
     tally.add(os.getpid())
-    signal.signal(signal.SIGTERM, _exit)
-    wait_for_ever()
+    _wait_for_ever_with(_exit)
 
 
 def return_a_lock_when_told(tally: Tally) -> Any:
     tally.add(os.getpid())
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        wait_for_ever()
+        _wait_for_ever_with(_stop)
     except Stopping:
         return threading.Lock()
 
 
 def return_when_told(value: int) -> int:
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        wait_for_ever()
+        _wait_for_ever_with(_stop)
     except Stopping:
         return value
 
 
 def raise_at_one_when_told(i: int) -> int:
     if i == 1:
-        signal.signal(signal.SIGTERM, _stop)
-        wait_for_ever()
+        _wait_for_ever_with(_stop)
     return i
 
 
 def even_ones_tidy_up(i: int) -> int:
     """Takes too long, and fails in its own way when it is told to end."""
     if i % 2 == 0:
-        signal.signal(signal.SIGTERM, _stop)
-        wait_for_ever()
+        _wait_for_ever_with(_stop)
     return i
 
 
